@@ -1,0 +1,195 @@
+"""A local order book: a REST snapshot and the deltas that follow it. Pure: it says what it needs, others fetch.
+
+Prices are ordered by their decimal value and kept as the exchange's digits. A snapshot of limited depth leaves
+the levels beyond it unknown, so the book also knows how far its knowledge reaches: changes beyond are not
+taken in, and before the best levels run out it asks for another snapshot.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from enum import Enum
+
+from ingest.errors import Rejected
+from ingest.records import BookDelta, BookState, Levels
+
+Follows = Callable[[int, BookDelta], bool | None]
+"""`Adapter.follows`: True continues, None is known already, False is a break."""
+
+_BUFFER_MAX = 10_000
+"""Deltas kept while a snapshot is on its way; at ten a second that is a quarter of an hour."""
+
+
+class Need(Enum):
+    """What the book asks of its keeper after an event."""
+
+    NOTHING = "nothing"
+    SNAPSHOT = "snapshot"  # in sync, but its depth runs out
+    RESYNC = "resync"  # out of sync
+
+
+class Side:
+    """One side: prices in order, best last, with their amounts; `edge` is the last price that is known of."""
+
+    __slots__ = ("_keys", "_levels", "_sign", "edge")
+
+    def __init__(self, sign: int) -> None:
+        self._sign = sign  # +1 for bids (the highest is best), -1 for asks
+        self._keys: list[Decimal] = []
+        self._levels: dict[Decimal, tuple[str, str]] = {}
+        self.edge: Decimal | None = None
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def load(self, levels: list[tuple[str, str]], limit: int) -> None:
+        """Replace everything. A reply as long as its limit was cut there; a shorter one is the whole side."""
+        self._keys.clear()
+        self._levels.clear()
+        self.edge = None
+        for price, amount in levels:
+            self.set(price, amount)
+        if len(levels) >= limit and self._keys:
+            self.edge = self._keys[0]
+
+    def set(self, price: str, amount: str) -> None:
+        """Set a level's amount; zero removes it. Raises Rejected for what is not a decimal in range."""
+        try:
+            value, quantity = Decimal(price), Decimal(amount)
+        except InvalidOperation:
+            raise Rejected(f"book level {price!r}, {amount!r} is not decimal text") from None
+        if not (value.is_finite() and value > 0 and quantity.is_finite() and quantity >= 0):
+            raise Rejected(f"book level {price!r}, {amount!r} is out of range")
+        key = value if self._sign > 0 else -value
+        if self.edge is not None and key < self.edge:
+            return
+        if not quantity:
+            if self._levels.pop(key, None) is not None:
+                del self._keys[bisect_left(self._keys, key)]
+        elif key in self._levels:
+            self._levels[key] = (price, amount)
+        else:
+            insort(self._keys, key)
+            self._levels[key] = (price, amount)
+
+    def best(self) -> Decimal | None:
+        """The best price, or None when the side is empty."""
+        return self._sign * self._keys[-1] if self._keys else None
+
+    def top(self, depth: int) -> Levels:
+        levels = self._levels
+        return tuple([levels[key] for key in self._keys[: -depth - 1 : -1]])
+
+
+class Book:
+    """The book of one instrument at one venue.
+
+    Give it every delta in order (`apply`) and each snapshot that was asked for (`join`); both return what it
+    needs next. `top` and `in_sync` describe it at any moment; out of sync it still shows its last state.
+    """
+
+    def __init__(self, instrument_id: int, depth: int, follows: Follows) -> None:
+        self.instrument_id = instrument_id
+        self.depth = depth
+        self.sequence: int | None = None
+        self.event_ns: int | None = None
+        self.received_ns = 0
+        self.in_sync = False
+        self.cause = "no snapshot yet"  # why it is out of sync
+        self._follows = follows
+        self._bids = Side(+1)
+        self._asks = Side(-1)
+        self._waiting = False  # for a snapshot: deltas are kept until it comes
+        self._kept: deque[BookDelta] = deque(maxlen=_BUFFER_MAX)
+
+    @property
+    def known(self) -> bool:
+        """True once there has been a first snapshot."""
+        return self.sequence is not None
+
+    def top(self) -> tuple[Levels, Levels]:
+        """(bids, asks), at most `depth` levels each, best first."""
+        return self._bids.top(self.depth), self._asks.top(self.depth)
+
+    def apply(self, delta: BookDelta) -> Need:
+        """Take the next delta. Raises Rejected for levels that are not numbers: the book is then out of sync."""
+        if self.sequence is None or not self.in_sync:
+            need = self._ask(Need.RESYNC)
+            self._kept.append(delta)
+            return need
+        if self._waiting:
+            self._kept.append(delta)
+        follows = self._follows(self.sequence, delta)
+        if follows is None:
+            return Need.NOTHING
+        if not follows:
+            return self._break(delta, f"sequence {self.sequence} is followed by {delta.first} to {delta.last}")
+        try:
+            self._change(delta)
+        except Rejected:
+            self._break(delta, "a level is not a number")
+            raise
+        if self._crossed():
+            return self._break(delta, f"crossed: bid {self._bids.best()} is not below ask {self._asks.best()}")
+        return self._ask(Need.SNAPSHOT) if self._shallow() else Need.NOTHING
+
+    def join(self, state: BookState) -> Need:
+        """Take a snapshot and the deltas kept since it was asked for.
+
+        A snapshot older than the first kept delta is not taken: ask again.
+        """
+        kept = list(self._kept)
+        self._waiting = False
+        if kept and self._follows(state.sequence, kept[0]) is False:
+            return self._ask(Need.SNAPSHOT if self.in_sync else Need.RESYNC)
+        self._kept.clear()
+        self._bids.load(state.bids, state.limit)
+        self._asks.load(state.asks, state.limit)
+        self.sequence, self.event_ns, self.received_ns = state.sequence, None, state.received_ns
+        self.in_sync = True
+        need = Need.NOTHING
+        for delta in kept:  # behind a break `apply` only keeps: that part may continue the next snapshot
+            asked = self.apply(delta)
+            need = need if asked is Need.NOTHING else asked
+        return need
+
+    def desync(self, cause: str) -> None:
+        """Declare the state unknown (the connection was lost); the next delta asks for a snapshot."""
+        self.in_sync, self.cause = False, cause
+        self._waiting = False
+        self._kept.clear()
+
+    def give_up_waiting(self) -> None:
+        """The snapshot will not come: forget what was kept for it, so that the next delta asks again."""
+        self._waiting = False
+        self._kept.clear()
+
+    def _ask(self, need: Need) -> Need:
+        """Ask once; while the answer is on its way, nothing more is needed."""
+        if self._waiting:
+            return Need.NOTHING
+        self._waiting = True
+        return need
+
+    def _break(self, delta: BookDelta, cause: str) -> Need:
+        """Out of sync from this delta on; it is kept, since it may continue the next snapshot."""
+        self.in_sync, self.cause = False, cause
+        if not self._waiting:
+            self._kept.append(delta)
+        return self._ask(Need.RESYNC)
+
+    def _change(self, delta: BookDelta) -> None:
+        for price, amount in delta.bids:
+            self._bids.set(price, amount)
+        for price, amount in delta.asks:
+            self._asks.set(price, amount)
+        self.sequence, self.event_ns, self.received_ns = delta.last, delta.event_ns, delta.received_ns
+
+    def _crossed(self) -> bool:
+        bid, ask = self._bids.best(), self._asks.best()
+        return bid is not None and ask is not None and bid >= ask
+
+    def _shallow(self) -> bool:
+        """Fewer known levels than twice what is stored, on a side whose rest is unknown."""
+        return any(side.edge is not None and len(side) < 2 * self.depth for side in (self._bids, self._asks))

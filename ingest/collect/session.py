@@ -1,0 +1,176 @@
+"""One websocket connection: connect, subscribe, read until it ends.
+
+Everything that was received is taken, also after `close`: what waits in the library's own queue is read out
+before the session ends.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from ingest import clock
+from ingest.errors import Blocked, Retryable
+from ingest.exchanges.adapter import Ack, Adapter, Shutdown
+from ingest.exchanges.rest import blocked
+from ingest.records import Stream
+
+log = structlog.get_logger()
+
+_FRAME_MAX_BYTES = 16 * 1024 * 1024
+_QUEUED_FRAMES = 1024
+_PING_SECONDS = 20
+_ACK_SECONDS = 10.0
+
+
+class Sink(Protocol):
+    """Where frames go, and whether there is room for more."""
+
+    @property
+    def full(self) -> bool: ...
+
+    async def room(self) -> None: ...
+
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown]: ...
+
+
+class Tap(Protocol):
+    """Sees the raw traffic of a session, for `ingest record`."""
+
+    def opened(self, url: str) -> None: ...
+
+    def sent(self, frame: str) -> None: ...
+
+    def received(self, frame: bytes, received_ns: int) -> None: ...
+
+
+class Session:
+    """Delivers `streams` to the sink until the connection ends.
+
+    `live` is set when every subscription is acknowledged, `expiring` when another session should take over, and
+    `delivering` at the first frame that is data; `on_change` is called at each of them.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        streams: Sequence[Stream],
+        sink: Sink,
+        *,
+        proxy: str | None = None,
+        tap: Tap | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._adapter = adapter
+        self._streams = streams
+        self._sink = sink
+        self._proxy = proxy
+        self._tap = tap
+        self._on_change = on_change
+        self._socket: ClientConnection | None = None
+        self._unacknowledged: set[int] = set()
+        self._closing = False
+        self.live = asyncio.Event()
+        self.expiring = False
+        self.delivering = False
+
+    async def run(self) -> None:
+        """Return after `close`; raise Retryable (or Blocked) when the venue or the line ended it."""
+        url = self._adapter.url(self._streams)
+        try:
+            async with connect(
+                url,
+                compression=None,  # costs more CPU than the bytes are worth
+                max_size=_FRAME_MAX_BYTES,
+                max_queue=_QUEUED_FRAMES,
+                ping_interval=_PING_SECONDS,
+                ping_timeout=_PING_SECONDS,
+                close_timeout=5,
+                proxy=self._proxy or True,
+            ) as self._socket:
+                if self._tap is not None:
+                    self._tap.opened(url)
+                if self._closing:
+                    return
+                async with asyncio.TaskGroup() as group:
+                    subscribing = group.create_task(self._subscribe(self._socket))
+                    await self._read(self._socket)
+                    subscribing.cancel()
+        except* (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, Retryable) as group_error:
+            if not self._closing:
+                raise self._explain(group_error.exceptions[0], url) from group_error
+
+    async def close(self) -> None:
+        """End the connection politely; `run` returns when everything received is taken."""
+        self._closing = True
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def _subscribe(self, socket: ClientConnection) -> None:
+        subscriptions = self._adapter.subscribe(self._streams, 1)
+        self._unacknowledged = {subscription.request_id for subscription in subscriptions}
+        # Our pings count too, so the venue's limit is not used up.
+        pause = 1.0 / max(1.0, self._adapter.limits.messages_per_second - 1)
+        for subscription in subscriptions:
+            await socket.send(subscription.frame)
+            if self._tap is not None:
+                self._tap.sent(subscription.frame)
+            await asyncio.sleep(pause)
+        try:
+            async with asyncio.timeout(_ACK_SECONDS):
+                await self.live.wait()
+        except TimeoutError:
+            raise Retryable(f"a subscription was not acknowledged within {_ACK_SECONDS:.0f} s") from None
+
+    async def _read(self, socket: ClientConnection) -> None:
+        recv, sink, now_ns, adapter, tap = socket.recv, self._sink, clock.now_ns, self._adapter, self._tap
+        take = sink.take
+        while True:
+            try:
+                frame = await recv(decode=False)
+            except ConnectionClosed:
+                if self._closing:
+                    return
+                raise
+            received_ns = now_ns()
+            if tap is not None:
+                tap.received(frame, received_ns)
+            controls = take(adapter, frame, received_ns)
+            for control in controls:
+                self._control(control)
+            if not controls:
+                self.delivering = True
+            if sink.full:
+                await sink.room()
+
+    def _control(self, control: Ack | Shutdown) -> None:
+        if isinstance(control, Shutdown):
+            self.expiring = True
+            self._on_change()
+            return
+        if control.error is not None:
+            raise Retryable(f"the venue refused a subscription: {control.error}")
+        self._unacknowledged.discard(control.request_id)
+        if not self._unacknowledged:
+            self.live.set()
+            self._on_change()
+
+    def _explain(self, error: BaseException, url: str) -> Retryable:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        exchange, host = self._adapter.exchange, url.split("/")[2]
+        if isinstance(error, Blocked):
+            return error
+        if isinstance(error, InvalidStatus):
+            status = error.response.status_code
+            if status in (403, 451):
+                return blocked(exchange, status)
+            after = error.response.headers.get("Retry-After", "")
+            return Retryable(
+                f"{exchange}: HTTP {status} from {host}",
+                retry_after_seconds=float(after) if after.isdigit() else None,
+            )
+        return Retryable(f"{exchange}: {host}: {error or type(error).__name__}")

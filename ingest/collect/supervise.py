@@ -1,0 +1,147 @@
+"""Keeps one set of streams connected for ever: restart with back-off, replace before the venue closes.
+
+A connection that the venue will end (after its lifetime, or announced by `Shutdown`) is replaced while it
+still delivers: the new one is live before the old one is closed, so nothing falls between them.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from ingest.collect.session import Session
+from ingest.errors import Blocked, Retryable
+from ingest.records import Stream
+from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
+
+log = structlog.get_logger()
+
+_LIFETIME_SHARE = 0.97
+"""Of what the venue allows a connection: the rest is room for the hand-over."""
+
+NewSession = Callable[[Sequence[Stream], Callable[[], None]], Session]
+
+
+class _Running:
+    """A session's task: how long it may live, and how it ended."""
+
+    def __init__(self, session: Session, expires_at: float) -> None:
+        self.session = session
+        self.expires_at = expires_at
+        self.announced = False
+        self.ended = False
+        self.error: Retryable | None = None
+
+
+class Supervisor:
+    """One set of streams that fits into one connection.
+
+    `on_live` is called when the streams are subscribed after they were not, `on_lost` when they are lost. Both are
+    called in the supervisor's own task. `slot` waits until the venue allows another connection.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        new_session: NewSession,
+        *,
+        slot: Callable[[], Awaitable[None]],
+        lifetime_seconds: float,
+        on_live: Callable[[Sequence[Stream]], None],
+        on_lost: Callable[[Sequence[Stream], Retryable], None],
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._streams = streams
+        self._new_session = new_session
+        self._slot = slot
+        self._lifetime_seconds = lifetime_seconds * _LIFETIME_SHARE
+        self._on_live = on_live
+        self._on_lost = on_lost
+        self._backoff = backoff or Backoff()
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Close what is open; `run` returns when everything received is taken."""
+        self._stopping = True
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Until `stop`."""
+        async with asyncio.TaskGroup() as group:
+            current = await self._start(group)
+            successor: _Running | None = None
+            while not self._stopping:
+                if current.ended and successor is None:
+                    await self._recover(current)
+                    if not self._stopping:
+                        current = await self._start(group)
+                elif successor is not None and (current.ended or successor.session.live.is_set() or successor.ended):
+                    current, successor = await self._hand_over(current, successor), None
+                elif successor is None and self._expires(current):
+                    log.info("session.expiring", streams=len(self._streams))
+                    successor = await self._start(group)
+                else:
+                    if current.session.live.is_set() and not current.announced:
+                        current.announced = True
+                        self._on_live(self._streams)
+                    await self._wait(current.expires_at)
+            for running in (current, successor):
+                if running is not None:
+                    await running.session.close()
+
+    async def _start(self, group: asyncio.TaskGroup) -> _Running:
+        await self._slot()
+        session = self._new_session(self._streams, self._changed.set)
+        running = _Running(session, asyncio.get_running_loop().time() + self._lifetime_seconds)
+        group.create_task(self._run(running))
+        return running
+
+    async def _run(self, running: _Running) -> None:
+        try:
+            await running.session.run()
+        except Retryable as error:
+            running.error = error
+        finally:
+            running.ended = True
+            self._changed.set()
+
+    async def _hand_over(self, current: _Running, successor: _Running) -> _Running:
+        """The one of the two that goes on; the other one is closed, or has ended."""
+        if successor.ended and not current.ended:
+            log.warning("session.handover_failed", error=str(successor.error))
+            current.session.expiring = False
+            current.expires_at = asyncio.get_running_loop().time() + self._backoff.next_seconds()
+            return current
+        successor.announced = successor.announced or not current.ended
+        await current.session.close()
+        return successor
+
+    async def _recover(self, lost: _Running) -> None:
+        """Tell of the loss, and wait as long as the back-off says."""
+        error = lost.error or Retryable("the connection was closed")
+        if lost.session.delivering:
+            self._backoff.reset()
+        delay = self._backoff.next_seconds()
+        if isinstance(error, Blocked):
+            delay = max(delay, BLOCKED_RETRY_SECONDS)
+        elif error.retry_after_seconds is not None:
+            delay = max(delay, error.retry_after_seconds)
+        self._on_lost(self._streams, error)
+        log.warning("session.lost", error=str(error), streams=len(self._streams), retry_seconds=round(delay, 1))
+        await self._wait(asyncio.get_running_loop().time() + delay, until_stopped=True)
+
+    def _expires(self, running: _Running) -> bool:
+        return running.session.expiring or asyncio.get_running_loop().time() >= running.expires_at
+
+    async def _wait(self, until: float, *, until_stopped: bool = False) -> None:
+        """Wait for a change, or only for `stop`, at the longest until the loop's time `until`."""
+        try:
+            async with asyncio.timeout_at(until):
+                while True:
+                    await self._changed.wait()
+                    self._changed.clear()
+                    if self._stopping or not until_stopped:
+                        return
+        except TimeoutError:
+            return

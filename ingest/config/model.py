@@ -1,0 +1,303 @@
+"""The configuration's shape: every key with its type, unit, range, default and meaning.
+
+Values come from a TOML file, the environment and flags by way of `config.source.load`. All tables are frozen,
+refuse keys that they do not know, and never show a secret in their `repr` or in an error.
+"""
+
+import re
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from ingest.config.secret import check_address, check_dsn
+
+NATIVE_EXCHANGES = ("binance",)
+"""Exchanges with an adapter of our own; the names that `[[collect]]` and `[exchanges.NAME]` accept."""
+
+Channel = Literal["trades", "candles", "book"]
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
+"""Channels that work, in the order of the documentation. Add one here on the day it works."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "json", "console"]
+TradeStream = Literal["trade", "aggTrade"]
+
+_SYMBOL = re.compile(r"[^\s/:,]+/[^\s/:,]+(:[^\s/:,]+)?")
+_QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "USD1", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
+
+
+def _not_a_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("must be a number, not true or false")  # noqa: TRY004  pydantic takes ValueError
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+def _empty_is_none(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    return None if isinstance(text, str) and not text.strip() else value
+
+
+def _check_dsn(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        check_dsn(value.get_secret_value())
+    return value
+
+
+def _check_proxy(value: SecretStr | None) -> SecretStr | None:
+    if value is not None:
+        check_address(value.get_secret_value(), ("http", "https"), credentials=True)
+    return value
+
+
+def _check_rest_url(value: str | None) -> str | None:
+    if value is not None:
+        check_address(value, ("https", "http"))
+    return value
+
+
+def _check_ws_url(value: str | None) -> str | None:
+    if value is not None:
+        check_address(value, ("wss", "ws"))
+    return value
+
+
+def _check_symbol(text: str) -> str:
+    """A unified symbol or a glob over them; raises ValueError with the likely spelling."""
+    if _SYMBOL.fullmatch(text) and text != text.lower():
+        return text
+    if _SYMBOL.fullmatch(text) and not any(character.isalpha() for character in text):
+        return text  # `*/*`, and bases written in digits
+    nearest = _nearest_symbol(text)
+    hint = f"; did you mean {nearest}?" if nearest else "; for example BTC/USDT, BTC/USDT:USDT or */EUR"
+    raise ValueError(f"{quoted(text)} is neither BASE/QUOTE nor a glob of that form{hint}")
+
+
+def _nearest_symbol(text: str) -> str | None:
+    upper = text.strip().upper()
+    if _SYMBOL.fullmatch(upper):
+        return upper
+    if set(upper) == {"*"}:
+        return "*/*"
+    base, separator, quote = upper.replace("_", "-").partition("-")
+    if separator and base.isalnum() and quote.isalnum():
+        return f"{base}/{quote}"
+    for quote in _QUOTES:
+        base = upper.removesuffix(quote)
+        if base and base != upper and base.replace("*", "").isalnum() | (base == "*"):
+            return f"{base}/{quote}"
+    return f"{upper}/USDT" if upper in ("BTC", "ETH", "SOL", "BNB", "XRP") else None
+
+
+def quoted(text: str) -> str:
+    # A text that may be an address is not repeated: it may hold a password.
+    return f'"{text}"' if len(text) <= 40 and "@" not in text and "://" not in text else "this value"
+
+
+Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
+Number = Annotated[float, BeforeValidator(_not_a_boolean)]
+Symbol = Annotated[str, AfterValidator(_check_symbol)]
+Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
+Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
+RestUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_rest_url)]
+WsUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_ws_url)]
+
+
+class Table(BaseModel):
+    """A table of the file: frozen, with no key beside its own, and no input in its error messages."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        allow_inf_nan=False,
+        validate_default=False,
+    )
+
+
+class Database(Table):
+    """`[database]`"""
+
+    url: Dsn = Field(
+        default=None,
+        description="The server, `postgresql://USER:PASSWORD@HOST:5432/DATABASE`. A secret: prefer the environment "
+        "(`DATABASE_URL` is read too). Empty: a container engine's TimescaleDB, else the embedded one.",
+    )
+    connect_timeout_seconds: Whole = Field(default=10, ge=1, le=300, description="How long one connection may take.")
+
+
+class Collect(Table):
+    """One `[[collect]]` block: which channels of which symbols of one exchange."""
+
+    exchange: str = Field(min_length=1, description="Name of the exchange.")
+    symbols: tuple[Symbol, ...] = Field(
+        min_length=1,
+        description="Unified symbols (`BTC/USDT`, `BTC/USDT:USDT`) or globs over them (`*/EUR`).",
+    )
+    channels: tuple[Channel, ...] = Field(default=CHANNELS, min_length=1, description="What to collect of each symbol.")
+
+    @field_validator("symbols", "channels")
+    @classmethod
+    def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise ValueError(f"names {', '.join(twice)} more than once; remove the repetition")
+        return values
+
+
+class ExchangeSettings(Table):
+    """`[exchanges.NAME]`: what any venue takes. None means the adapter's own address."""
+
+    rest_url: RestUrl = Field(default=None, description="Base of the REST addresses. Empty: the venue's own.")
+    ws_url: WsUrl = Field(default=None, description="Base of the websocket addresses. Empty: the venue's own.")
+    proxy: Proxy = Field(
+        default=None,
+        description="Proxy for REST and websocket, `http://USER:PASSWORD@HOST:PORT`. A secret. Empty: none.",
+    )
+
+
+class BinanceSettings(ExchangeSettings):
+    """`[exchanges.binance]`"""
+
+    trade_stream: TradeStream = Field(
+        default="trade",
+        description="`trade`: every single trade; `aggTrade`: trades of one order at one price as one. "
+        "Their ids differ: never change it on a database that holds the other.",
+    )
+
+
+class Exchanges(Table):
+    """`[exchanges]`: settings by venue. `exchanges[name]` gives any venue's, with defaults where it has no table."""
+
+    model_config = ConfigDict(extra="allow")  # other venues' tables; config.source refuses unknown names
+
+    __pydantic_extra__: dict[str, ExchangeSettings] = Field(init=False)
+
+    binance: BinanceSettings = BinanceSettings()
+
+    def __getitem__(self, name: str) -> ExchangeSettings:
+        if name in type(self).model_fields:
+            settings: ExchangeSettings = getattr(self, name)
+            return settings
+        return self.__pydantic_extra__.get(name, ExchangeSettings())
+
+
+class Book(Table):
+    """`[book]`: order-book snapshots."""
+
+    depth: Whole = Field(
+        default=20, ge=1, le=1000, description="Levels stored a side.", json_schema_extra={"unit": "levels"}
+    )
+    cadence_seconds: Number = Field(default=1.0, ge=0.1, le=60, description="A snapshot is stored this often.")
+
+
+class Candles(Table):
+    """`[candles]`: one-minute candles."""
+
+    warmup: Whole = Field(
+        default=120,
+        ge=0,
+        le=1000,
+        description="Closed candles loaded by REST when a stream is first subscribed.",
+        json_schema_extra={"unit": "candles"},
+    )
+    include_open: bool = Field(default=False, description="Also store the candle that is still open, as it changes.")
+
+
+class Pipeline(Table):
+    """`[pipeline]`: between the exchanges and the database."""
+
+    writers: Whole = Field(
+        default=2,
+        ge=1,
+        le=32,
+        description="Connections that write. A stream's rows all go through one of them.",
+        json_schema_extra={"unit": "connections"},
+    )
+    batch_max_rows: Whole = Field(default=10_000, ge=1, le=1_000_000, description="A batch closes at this many rows.")
+    batch_max_bytes: Whole = Field(
+        default=4_000_000, ge=1_000, le=1_000_000_000, description="A batch closes at this many bytes of COPY text."
+    )
+    batch_max_age_seconds: Number = Field(
+        default=0.25, ge=0.001, le=60, description="A batch closes this long after its first row."
+    )
+    queue_max_rows: Whole = Field(
+        default=500_000, ge=1, le=100_000_000, description="Rows that may wait in memory; then intake waits."
+    )
+
+    @model_validator(mode="after")
+    def _queue_holds_a_batch(self) -> Self:
+        if self.queue_max_rows < self.batch_max_rows:
+            raise ValueError(
+                f"queue_max_rows ({self.queue_max_rows}) is below batch_max_rows ({self.batch_max_rows}), so that no "
+                "batch could fill; raise the one or lower the other"
+            )
+        return self
+
+
+class Shutdown(Table):
+    """`[shutdown]`"""
+
+    deadline_seconds: Number = Field(
+        default=20.0, ge=0, le=3600, description="How long `SIGTERM` waits for rows to be delivered."
+    )
+
+
+class Log(Table):
+    """`[log]`"""
+
+    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+        default="info", description="The least level that is written."
+    )
+    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+        default="auto", description="`auto` is `console` in a terminal and `json` elsewhere."
+    )
+
+
+class RepeatedStreamError(ValueError):
+    """Two blocks name one stream; `index` is the later block's, from 0."""
+
+    def __init__(self, message: str, *, index: int) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class Config(Table):
+    """The whole configuration. `collect` may be empty: `run` has then nothing to do, other commands work."""
+
+    database: Database = Database()
+    collect: tuple[Collect, ...] = ()
+    exchanges: Exchanges = Exchanges()
+    book: Book = Book()
+    candles: Candles = Candles()
+    pipeline: Pipeline = Pipeline()
+    shutdown: Shutdown = Shutdown()
+    log: Log = Log()
+
+    @field_validator("collect")
+    @classmethod
+    def _each_stream_once(cls, blocks: tuple[Collect, ...]) -> tuple[Collect, ...]:
+        seen: dict[tuple[str, str, str], int] = {}
+        for number, block in enumerate(blocks, start=1):
+            for symbol in block.symbols:
+                for channel in block.channels:
+                    first = seen.setdefault((block.exchange, symbol, channel), number)
+                    if first != number:
+                        raise RepeatedStreamError(
+                            f"blocks {first} and {number} both name {channel} of {symbol} at {block.exchange}; "
+                            "remove it from one of them",
+                            index=number - 1,
+                        )
+        return blocks

@@ -1,0 +1,221 @@
+"""The daemon: collectors, the pipeline and its writers, in one TaskGroup, until a signal says stop.
+
+Shutdown runs in the data's order: intake ends and what was received is taken, batches are sealed, writers
+deliver within the deadline. A second signal ends the process at once.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+
+import structlog
+import uvloop
+
+from ingest import clock
+from ingest.collect.collector import Collector, Settings, Subscription
+from ingest.config.model import Config
+from ingest.errors import ConfigError, Exit, Fatal, IngestError, Retryable
+from ingest.exchanges import ADAPTERS, REST_URLS
+from ingest.exchanges.adapter import Options
+from ingest.exchanges.markets import load_instruments
+from ingest.pipeline.batcher import Limits
+from ingest.pipeline.pipeline import Pipeline
+from ingest.records import Instrument, Stream
+from ingest.retry import Backoff
+from ingest.store.copy_writer import CopyWriter
+from ingest.store.registry import Registry, State
+
+log = structlog.get_logger()
+
+_STATES_SECONDS = 1.0
+_PROGRESS_SECONDS = 60.0
+
+
+class Daemon:
+    """`run` collects until `stop` (or SIGTERM, SIGINT) and returns the process's exit code."""
+
+    def __init__(self, config: Config, url: str) -> None:
+        self._config = config
+        self._instruments: dict[int, Instrument] = {}
+        self._registry = Registry(url)
+        settings = config.pipeline
+        self._pipeline = Pipeline(
+            [CopyWriter(url, role=f"writer {i}", instruments=self._instruments) for i in range(settings.writers)],
+            Limits(
+                settings.batch_max_rows,
+                settings.batch_max_bytes,
+                int(settings.batch_max_age_seconds * clock.SECOND),
+            ),
+            queue_max_rows=settings.queue_max_rows,
+        )
+        self._collectors: dict[str, Collector] = {}
+        self._stopping = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        for collector in self._collectors.values():
+            collector.stop()
+
+    async def run(self) -> Exit:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        venues = _venues(self._config)
+        if not venues:
+            raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
+        log.info("daemon.started", exchanges=sorted(settings.exchange for settings in venues), pid=os.getpid())
+        async with asyncio.TaskGroup() as group:
+            deliveries = [
+                group.create_task(self._pipeline.deliver(index)) for index in range(self._config.pipeline.writers)
+            ]
+            helpers = [
+                group.create_task(self._pipeline.seal_by_age()),
+                group.create_task(self._save_states()),
+                group.create_task(self._say_progress()),
+            ]
+            intakes = [group.create_task(self._collect(settings)) for settings in venues]
+            await asyncio.wait(intakes)
+            for helper in helpers:
+                helper.cancel()
+            self._pipeline.close()
+            lost = await self._drain(deliveries)
+        await self._save_last_states()
+        counts = self._pipeline.counts
+        log.info(
+            "daemon.stopped", stored=counts.stored, duplicate=counts.duplicate, rejected=counts.rejected, lost=lost
+        )
+        return Exit.FAILED if lost else Exit.OK
+
+    def _on_signal(self, number: int) -> None:
+        if self._stopping.is_set():
+            log.error("daemon.ended_at_once", rows_not_delivered=self._pipeline.held_rows)
+            os._exit(Exit.INTERRUPTED)
+        log.info("daemon.stopping", signal=signal.Signals(number).name, rows_to_deliver=self._pipeline.held_rows)
+        self.stop()
+
+    async def _collect(self, settings: Settings) -> None:
+        """One venue for ever; a fault of the program restarts the venue's collector and touches no other one."""
+        backoff = Backoff(first_seconds=5.0)
+        while not self._stopping.is_set():
+            collector = self._collectors[settings.exchange] = self._collector(settings)
+            try:
+                await collector.run()
+            except Fatal as error:
+                log.error("exchange.failed", exchange=settings.exchange, error=str(error))
+            except Exception:
+                log.exception("exchange.crashed", exchange=settings.exchange)
+            if not self._stopping.is_set():
+                await _wait(self._stopping, backoff.next_seconds())
+
+    def _collector(self, settings: Settings) -> Collector:
+        exchange, venue = settings.exchange, self._config.exchanges[settings.exchange]
+        options = Options(
+            rest_url=venue.rest_url,
+            ws_url=venue.ws_url,
+            trade_stream=getattr(venue, "trade_stream", "trade"),
+            include_open_candles=self._config.candles.include_open,
+        )
+        return Collector(
+            settings,
+            self._pipeline,
+            self._instruments,
+            new_adapter=lambda ids: ADAPTERS[exchange](ids, options),
+            load=lambda: load_instruments(
+                exchange, rest_url=venue.rest_url or REST_URLS[exchange], proxy=settings.proxy
+            ),
+            register=lambda instruments: self._registry.register_instruments(exchange, instruments),
+            admit=self._registry.register_streams,
+        )
+
+    async def _drain(self, deliveries: list[asyncio.Task[None]]) -> int:
+        """Wait for the writers until the deadline; return how many rows were not delivered."""
+        _, late = await asyncio.wait(deliveries, timeout=self._config.shutdown.deadline_seconds)
+        for delivery in late:
+            delivery.cancel()
+        if late:
+            log.error(
+                "shutdown.deadline_passed",
+                rows_lost=self._pipeline.held_rows,
+                deadline_seconds=self._config.shutdown.deadline_seconds,
+                remedy="the database did not take them; raise [shutdown] deadline_seconds",
+            )
+        return self._pipeline.held_rows if late else 0
+
+    async def _save_states(self) -> None:
+        """Write each stream's state to the database when it changes."""
+        saved: dict[Stream, tuple[State, str | None]] = {}
+        while True:
+            await asyncio.sleep(_STATES_SECONDS)
+            current = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
+            changed = {stream: state for stream, state in current.items() if saved.get(stream) != state}
+            try:
+                await self._registry.save_states(changed)
+                saved.update(changed)
+            except IngestError as error:
+                log.warning("states.not_saved", error=str(error))
+
+    async def _save_last_states(self) -> None:
+        states = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
+        try:
+            await self._registry.save_states(states)
+        except Retryable as error:
+            log.warning("states.not_saved", error=str(error))
+        finally:
+            await self._registry.close()
+
+    async def _say_progress(self) -> None:
+        before, counts = 0, self._pipeline.counts
+        while True:
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            log.info(
+                "progress",
+                rows_per_second=round((counts.stored - before) / _PROGRESS_SECONDS, 1),
+                stored=counts.stored,
+                duplicate=counts.duplicate,
+                rejected=counts.rejected,
+                held=self._pipeline.held_rows,
+                lag_ms=counts.lag_ns // clock.MILLISECOND,
+            )
+            before = counts.stored
+
+
+def run(config: Config, url: str) -> Exit:
+    """Run the daemon on uvloop until it is stopped."""
+
+    async def main() -> Exit:
+        return await Daemon(config, url).run()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def _venues(config: Config) -> list[Settings]:
+    """One collector's settings for each exchange that `[[collect]]` names."""
+    subscriptions: dict[str, list[Subscription]] = {}
+    for block in config.collect:
+        subscriptions.setdefault(block.exchange, []).append(Subscription(block.symbols, block.channels))
+    return [
+        Settings(
+            exchange,
+            tuple(blocks),
+            book_depth=config.book.depth,
+            book_cadence_ns=int(config.book.cadence_seconds * clock.SECOND),
+            warmup=config.candles.warmup,
+            proxy=_secret(config.exchanges[exchange].proxy),
+        )
+        for exchange, blocks in subscriptions.items()
+    ]
+
+
+def _secret(value: object) -> str | None:
+    reveal: Callable[[], str] | None = getattr(value, "get_secret_value", None)
+    return reveal() if reveal is not None else None
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,34 @@
+"""How much may be asked of a venue: a bucket of weight that refills steadily. Pure: time is given."""
+
+from ingest.clock import SECOND
+
+_SHARE = 0.8
+"""Of the venue's limit: other programs behind the same address need some."""
+
+
+class Limiter:
+    """Weight a minute, with bursts of a sixth of it."""
+
+    def __init__(self, weight_per_minute: int) -> None:
+        self._per_second = weight_per_minute * _SHARE / 60
+        self._capacity = max(weight_per_minute * _SHARE / 6, 1.0)
+        self._level = self._capacity
+        self._at_ns = 0
+        self._held_until_ns = 0
+
+    def delay_seconds(self, weight: int, now_ns: int) -> float:
+        """0.0 when the weight was taken; else how long to wait before asking again (nothing was taken)."""
+        if now_ns < self._held_until_ns:
+            return (self._held_until_ns - now_ns) / SECOND
+        elapsed = max(0, now_ns - self._at_ns) / SECOND if self._at_ns else 0.0
+        self._level = min(self._capacity, self._level + elapsed * self._per_second)
+        self._at_ns = now_ns
+        needed = min(float(weight), self._capacity)  # a call heavier than the bucket waits for a full one
+        if self._level >= needed:
+            self._level -= needed
+            return 0.0
+        return max((needed - self._level) / self._per_second, 0.001)
+
+    def hold_until(self, time_ns: int) -> None:
+        """The venue said when it will answer again."""
+        self._held_until_ns = max(self._held_until_ns, time_ns)

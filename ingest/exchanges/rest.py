@@ -1,0 +1,115 @@
+"""REST calls to one venue: one HTTP session, one limiter, and the venue's refusals sorted."""
+
+import asyncio
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from msgspec import Struct
+
+from ingest import __version__, clock
+from ingest.errors import Blocked, Rejected, Retryable
+from ingest.exchanges.adapter import Request
+from ingest.exchanges.limiter import Limiter
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
+_SHOWN = 200
+
+
+class Reply(Struct, frozen=True):
+    """A successful reply. `venue_ns` is the venue's clock (its `Date` header), None where it sent none."""
+
+    body: bytes
+    received_ns: int
+    venue_ns: int | None
+
+
+class Rest:
+    """Calls within the venue's weight a minute. Used inside `async with`."""
+
+    def __init__(
+        self,
+        exchange: str,
+        limiter: Limiter,
+        *,
+        proxy: str | None = None,
+        tap: Callable[[str, int, bytes], None] | None = None,
+    ) -> None:
+        """`tap` is shown each reply: url, time of receipt, body."""
+        self._exchange = exchange
+        self._limiter = limiter
+        self._proxy = proxy
+        self._tap = tap
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "Rest":
+        self._session = aiohttp.ClientSession(
+            timeout=_TIMEOUT, headers={"User-Agent": f"ingest/{__version__}"}, trust_env=self._proxy is None
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def fetch(self, request: Request) -> Reply:
+        """Raises Blocked on 403 and 451, Retryable on 418, 429, 5xx and a broken line, Rejected on any other refusal."""
+        if self._session is None:
+            raise RuntimeError("Rest is used outside of `async with`")
+        while delay := self._limiter.delay_seconds(request.weight, clock.now_ns()):
+            await asyncio.sleep(delay)
+        try:
+            async with self._session.get(request.url, headers=dict(request.headers), proxy=self._proxy) as response:
+                body = await response.read()
+                received_ns = clock.now_ns()
+                if response.status != 200:
+                    raise self._refusal(response, request, body)
+                if self._tap is not None:
+                    self._tap(request.url, received_ns, body)
+                return Reply(body, received_ns, _date_ns(response.headers.get("Date")))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retryable(f"{self._exchange}: cannot reach {_host(request.url)}: {_reason(error)}") from error
+
+    def _refusal(
+        self, response: aiohttp.ClientResponse, request: Request, body: bytes
+    ) -> Blocked | Retryable | Rejected:
+        what = f"{self._exchange}: HTTP {response.status} from {_host(request.url)}"
+        text = body[:_SHOWN].decode(errors="replace")
+        if response.status in (403, 451):
+            return blocked(self._exchange, response.status)
+        if response.status in (418, 429):
+            wait = _retry_after(response.headers.get("Retry-After"))
+            self._limiter.hold_until(clock.now_ns() + int(wait * clock.SECOND))
+            return Retryable(f"{what}: over the rate limit, waiting {wait:.0f} s", retry_after_seconds=wait)
+        if response.status >= 500:
+            return Retryable(f"{what}: {text}")
+        return Rejected(f"{what} to {request.url}: {text}")
+
+
+def blocked(exchange: str, status: int) -> Blocked:
+    """The state of a venue that refuses this address."""
+    return Blocked(
+        f"{exchange}: HTTP {status}, the venue refuses this address (a region it does not serve, or a ban). "
+        f"Set [exchanges.{exchange}] proxy, or rest_url and ws_url of a host that serves you."
+    )
+
+
+def _date_ns(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * clock.SECOND
+    except ValueError:
+        return None
+
+
+def _retry_after(text: str | None) -> float:
+    return float(text) if text is not None and text.isdigit() else 60.0
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__

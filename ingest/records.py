@@ -1,0 +1,164 @@
+"""The normalised rows that flow from the exchanges to the database.
+
+Prices and amounts are the exchange's own decimal digits, as text; no float ever holds one. Times are
+nanoseconds since the epoch, UTC, truncated to microseconds by the adapter. `side` is the taker's.
+Structs are frozen, and built without the garbage collector's book-keeping: they hold no cycles.
+"""
+
+from enum import IntEnum
+from typing import Literal
+
+from msgspec import Struct
+
+Channel = Literal["trades", "candles", "book"]
+Side = Literal["buy", "sell"]
+CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
+
+
+class CandleSource(IntEnum):
+    """Where a candle came from. A higher rank replaces a lower one that says something else."""
+
+    OPEN = 0  # the minute was still running
+    STREAM = 20
+    REST = 30  # asked for after the close
+    DUMP = 40  # the exchange's published files
+
+
+class Instrument(Struct, frozen=True):
+    """One tradable thing at one exchange.
+
+    `symbol` is ccxt's unified name (`BTC/USDT`), `native` the exchange's (`BTCUSDT`). Steps and limits are
+    decimal text in units of the quote (price) or base (amount) currency, None where the exchange states none.
+    `info` is the exchange's own description, as JSON.
+    """
+
+    exchange: str
+    symbol: str
+    native: str
+    kind: str
+    base: str
+    quote: str
+    settle: str | None = None
+    price_step: str | None = None
+    amount_step: str | None = None
+    min_amount: str | None = None
+    max_amount: str | None = None
+    min_notional: str | None = None
+    contract_size: str | None = None
+    expiry_ns: int | None = None
+    active: bool = True
+    info: bytes = b"{}"
+
+
+class Stream(Struct, frozen=True):
+    """One instrument × one channel; the unit that is subscribed, watched and repaired."""
+
+    instrument_id: int
+    instrument: Instrument
+    channel: Channel
+
+    def __str__(self) -> str:
+        return f"{self.instrument.exchange} {self.instrument.symbol} {self.channel}"
+
+
+class Trade(Struct, frozen=True, gc=False):
+    instrument_id: int
+    time_ns: int
+    trade_id: str
+    side: Side | None
+    price: str
+    amount: str
+    received_ns: int
+
+
+class Candle(Struct, frozen=True, gc=False):
+    """One minute. `time_ns` is its open; volumes are in base and quote currency; None where the exchange is silent."""
+
+    instrument_id: int
+    time_ns: int
+    open: str
+    high: str
+    low: str
+    close: str
+    volume: str
+    quote_volume: str | None
+    trades: int | None
+    taker_buy_volume: str | None
+    taker_buy_quote_volume: str | None
+    source: CandleSource
+    received_ns: int
+
+
+Levels = tuple[tuple[str, str], ...]
+"""(price, amount) pairs, best first."""
+
+
+class OrderBook(Struct, frozen=True, gc=False):
+    """The best levels of a book at one tick of the cadence.
+
+    `time_ns` is the tick, `event_ns` the exchange's time of the last change (None when a REST snapshot was the
+    last), `sequence` the exchange's id of the state. `in_sync` is False from a break until the book is rebuilt.
+    """
+
+    instrument_id: int
+    time_ns: int
+    event_ns: int | None
+    sequence: int | None
+    bids: Levels
+    asks: Levels
+    in_sync: bool
+    received_ns: int
+
+
+class Gap(Struct, frozen=True):
+    """An interval of one stream that may be incomplete, by time or by id (both ends inclusive), with its cause."""
+
+    instrument_id: int
+    channel: Channel
+    cause: str
+    from_ns: int | None = None
+    to_ns: int | None = None
+    from_id: int | None = None
+    to_id: int | None = None
+    evidence: str = ""
+
+
+class Reject(Struct, frozen=True):
+    """Input that could not be stored: what it was, why, and the raw bytes."""
+
+    exchange: str
+    stream: str
+    reason: str
+    payload: bytes
+    received_ns: int
+
+
+Row = Trade | Candle | OrderBook
+"""What a hypertable holds."""
+
+
+class BookDelta(Struct, frozen=True, gc=False):
+    """Changed levels with their absolute amounts; an amount of zero removes the level.
+
+    `first` and `last` are the ids of the changes it holds, `previous` the id it follows where the venue says so.
+    """
+
+    instrument_id: int
+    first: int
+    last: int
+    previous: int | None
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    event_ns: int
+    received_ns: int
+
+
+class BookState(Struct, frozen=True, gc=False):
+    """A whole book (or its best `limit` levels a side) at one sequence, as REST or a snapshot frame gives it."""
+
+    instrument_id: int
+    sequence: int
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+    limit: int
+    received_ns: int

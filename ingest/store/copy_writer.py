@@ -1,0 +1,228 @@
+"""Batches into hypertables, by a ladder: direct COPY; on a known key, staging; on bad data, bisection.
+
+1. COPY of the prebuilt block straight into the table: the fast path, no conflict expected.
+2. A unique violation: the same block into a temporary table, merged with `ON CONFLICT`.
+3. A row that PostgreSQL refuses: the batch is halved until that row stands alone; it goes to
+   `ingest.rejected`, everything else is stored.
+
+Each rung is one transaction together with the streams' progress, so a batch is wholly committed or not at all,
+and writing it again is harmless.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import psycopg
+from msgspec import Struct
+from psycopg import AsyncConnection, AsyncCursor, sql
+
+from ingest.clock import MILLISECOND
+from ingest.records import Candle, Channel, Gap, Instrument, OrderBook, Reject, Row, Trade
+from ingest.store import database
+from ingest.store.rows import TABLES, Table, encode_rejects, timestamp
+from ingest.store.sqlfiles import query
+
+Record = Row | Gap | Reject
+
+_CHANNEL: dict[type, Channel] = {Trade: "trades", Candle: "candles", OrderBook: "book"}
+_STAGED_BATCHES_AFTER_CONFLICT = 8
+"""After a conflict the next batches of that table are staged at once: duplicates come in runs (a reconnect, a replay)."""
+
+
+class Written(Struct, frozen=True):
+    """What became of a batch: its rows are stored (new or replacing), known already or outranked, or rejected."""
+
+    stored: int
+    duplicate: int
+    rejected: int
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(self.stored + other.stored, self.duplicate + other.duplicate, self.rejected + other.rejected)
+
+
+class CopyWriter:
+    """One connection that writes batches in the order they are given.
+
+    `write` raises `Retryable` when the server went away: nothing of the batch was committed unless all of it
+    was, and it can be given again. The connection is opened anew at the next call.
+    """
+
+    def __init__(self, url: str, *, role: str, instruments: Mapping[int, Instrument]) -> None:
+        """`instruments` by id, to name a rejected row's stream; it may grow while the writer runs."""
+        self._url = url
+        self._role = role
+        self._instruments = instruments
+        self._connection: AsyncConnection | None = None
+        self._staged: set[str] = set()
+        self._stage_first: dict[str, int] = {}
+
+    async def write(self, records: Sequence[Record], *, staged: bool = False) -> Written:
+        """Store records of one type. `staged` skips the direct COPY where duplicates are expected (repair, backfill)."""
+        if not records:
+            return Written(0, 0, 0)
+        table = TABLES[type(records[0])]
+        try:
+            connection = await self._connected()
+            return await self._write(connection, table, records, staged=staged)
+        except psycopg.Error as error:
+            await self.close()
+            raise database.translate(error) from error
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        self._staged.clear()
+        if connection is not None:
+            await connection.close()
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None or self._connection.broken or self._connection.closed:
+            await self.close()
+            self._connection = await database.connect(self._url, role=self._role)
+        return self._connection
+
+    async def _write(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], *, staged: bool
+    ) -> Written:
+        block = table.encode(records)
+        stage_next = self._stage_first.get(table.name, 0)
+        if table.merge and (staged or stage_next):
+            self._stage_first[table.name] = max(0, stage_next - 1)
+        else:
+            try:
+                return await self._copy_direct(connection, table, records, block)
+            except psycopg.errors.UniqueViolation:
+                self._stage_first[table.name] = _STAGED_BATCHES_AFTER_CONFLICT
+            except psycopg.Error as error:
+                if not database.is_data_error(error):
+                    raise
+        return await self._bisect(connection, table, records, block)
+
+    async def _copy_direct(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes
+    ) -> Written:
+        async with connection.transaction(), connection.cursor() as cursor:
+            await _copy(cursor, sql.Identifier("ingest", table.name), table, block)
+            await _advance(cursor, records)
+        return Written(len(records), 0, 0)
+
+    async def _bisect(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes | None = None
+    ) -> Written:
+        """Store what can be stored. Terminates: each step halves, and a single bad row is put aside."""
+        try:
+            return await self._merge(connection, table, records, block or table.encode(records))
+        except psycopg.Error as error:
+            if not database.is_data_error(error):
+                raise
+            if len(records) == 1:
+                reason = error.diag.message_primary or str(error)
+                await self._reject(connection, table, [(records[0], reason)])
+                return Written(0, 0, 1)
+        middle = len(records) // 2
+        return await self._bisect(connection, table, records[:middle]) + await self._bisect(
+            connection, table, records[middle:]
+        )
+
+    async def _merge(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes
+    ) -> Written:
+        if not table.merge:  # a table of our own without a natural key: no conflict to expect
+            return await self._copy_direct(connection, table, records, block)
+        await self._prepare_stage(connection, table)
+        async with connection.transaction(), connection.cursor() as cursor:
+            await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, block)
+            window = _window(records)
+            await cursor.execute(query(table.merge), window)
+            stored: Counter[int] = Counter(dict(await cursor.fetchall()))
+            differing: list[tuple[Record, str]] = []
+            if table.differs and stored.total() < len(records):
+                await cursor.execute(query(table.differs), window)
+                differing = [(records[position], reason) for position, reason in await cursor.fetchall()]
+            await _put_aside(cursor, self._rejects(table, differing))
+            await _advance(cursor, records, stored)
+        return Written(stored.total(), len(records) - stored.total() - len(differing), len(differing))
+
+    async def _prepare_stage(self, connection: AsyncConnection, table: Table) -> None:
+        if table.name in self._staged:
+            return
+        stage, target = sql.Identifier(f"stage_{table.name}"), sql.Identifier("ingest", table.name)
+        await connection.execute(
+            sql.SQL(
+                "CREATE TEMP TABLE {} (LIKE {}, ordinal bigint GENERATED ALWAYS AS IDENTITY) ON COMMIT DELETE ROWS"
+            ).format(stage, target)
+        )
+        self._staged.add(table.name)
+
+    async def _reject(self, connection: AsyncConnection, table: Table, refused: list[tuple[Record, str]]) -> None:
+        async with connection.transaction(), connection.cursor() as cursor:
+            await _put_aside(cursor, self._rejects(table, refused))
+
+    def _rejects(self, table: Table, refused: list[tuple[Record, str]]) -> list[Reject]:
+        return [self._reject_of(table, record, reason) for record, reason in refused]
+
+    def _reject_of(self, table: Table, record: Record, reason: str) -> Reject:
+        instrument = None if isinstance(record, Reject) else self._instruments.get(record.instrument_id)
+        return Reject(
+            exchange=instrument.exchange if instrument else "",
+            stream=f"{instrument.symbol} {table.name}" if instrument else table.name,
+            reason=reason,
+            payload=msgspec.json.encode(record),
+            received_ns=getattr(record, "received_ns", 0),
+        )
+
+
+async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, block: bytes) -> None:
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+    async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:
+        await copy.write(block)
+
+
+async def _put_aside(cursor: AsyncCursor[Any], rejects: list[Reject]) -> None:
+    if rejects:
+        await _copy(cursor, sql.Identifier("ingest", "rejected"), TABLES[Reject], encode_rejects(rejects))
+
+
+def _window(records: Sequence[Record]) -> dict[str, str]:
+    """Bounds of the records' times, a millisecond wide at least, for the merge to look at only those chunks."""
+    times = [record.time_ns for record in records if isinstance(record, Trade)]
+    if not times:
+        return {}
+    return {
+        "from_time": timestamp(min(times) // MILLISECOND * MILLISECOND),
+        "to_time": timestamp((max(times) // MILLISECOND + 1) * MILLISECOND),
+    }
+
+
+async def _advance(
+    cursor: AsyncCursor[Any], records: Sequence[Record], stored: Mapping[int, int] | None = None
+) -> None:
+    """Advance `ingest.streams` by a batch; `stored` counts its new rows by instrument (None: all are new)."""
+    channel = _CHANNEL.get(type(records[0]))
+    if channel is None:
+        return
+    rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
+    received = Counter([row.instrument_id for row in rows])
+    latest = {row.instrument_id: row for row in rows}
+    await cursor.execute(
+        query("advance_streams"),
+        {
+            "channel": channel,
+            "instrument_ids": list(latest),
+            "last_times": [timestamp(row.time_ns) for row in latest.values()],
+            "last_sequences": [_sequence(row) for row in latest.values()],
+            "last_received_ats": [timestamp(row.received_ns) for row in latest.values()],
+            "received": [received[i] for i in latest],
+            "stored": [(received if stored is None else stored).get(i, 0) for i in latest],
+        },
+    )
+
+
+def _sequence(row: Row) -> int | None:
+    match row:
+        case Trade(trade_id=trade_id):
+            return int(trade_id) if trade_id.isdigit() else None
+        case OrderBook(sequence=sequence):
+            return sequence
+    return None

@@ -1,0 +1,102 @@
+"""What the database knows of instruments and streams: their ids, and each stream's state."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import orjson
+import psycopg
+from psycopg import AsyncConnection
+
+from ingest import clock
+from ingest.records import Channel, Instrument, Stream
+from ingest.store import database
+from ingest.store.sqlfiles import query
+
+State = Literal["starting", "live", "reconnecting", "blocked", "stopped"]
+
+
+class Registry:
+    """Every call opens what it needs and raises Retryable while the database is away."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: AsyncConnection | None = None
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def register_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> dict[str, int]:
+        """Ids by unified symbol; what is new is added, what changed is updated."""
+        described = [_describe(instrument) for instrument in instruments]
+        rows = await self._fetch(
+            "register_instruments", {"exchange": exchange, "instruments": orjson.dumps(described).decode()}
+        )
+        return dict(rows)
+
+    async def register_streams(self, streams: Sequence[Stream], id_spaces: Mapping[Channel, str]) -> list[Stream]:
+        """The streams that may run: all but those whose stored ids count something else."""
+        rows = await self._fetch(
+            "register_streams",
+            {
+                "instrument_ids": [stream.instrument_id for stream in streams],
+                "channels": [stream.channel for stream in streams],
+                "id_spaces": [id_spaces[stream.channel] for stream in streams],
+            },
+        )
+        admitted = set(rows)
+        return [stream for stream in streams if (stream.instrument_id, stream.channel) in admitted]
+
+    async def save_states(self, states: Mapping[Stream, tuple[State, str | None]]) -> None:
+        if states:
+            await self._execute(
+                "save_stream_states",
+                {
+                    "instrument_ids": [stream.instrument_id for stream in states],
+                    "channels": [stream.channel for stream in states],
+                    "states": [state for state, _ in states.values()],
+                    "details": [detail for _, detail in states.values()],
+                },
+            )
+
+    async def _fetch(self, name: str, parameters: dict[str, Any]) -> list[Any]:
+        try:
+            cursor = await (await self._connected()).execute(query(name), parameters)
+            return await cursor.fetchall()
+        except psycopg.Error as error:
+            raise database.translate(error) from error
+
+    async def _execute(self, name: str, parameters: dict[str, Any]) -> None:
+        try:
+            await (await self._connected()).execute(query(name), parameters)
+        except psycopg.Error as error:
+            raise database.translate(error) from error
+
+    async def _connected(self) -> AsyncConnection:
+        if self._connection is None or self._connection.broken or self._connection.closed:
+            await self.close()
+            self._connection = await database.connect(self._url, role="registry")
+        return self._connection
+
+
+def _describe(instrument: Instrument) -> dict[str, Any]:
+    expiry_ns = instrument.expiry_ns
+    return {
+        "symbol": instrument.symbol,
+        "native_symbol": instrument.native,
+        "kind": instrument.kind,
+        "base": instrument.base,
+        "quote": instrument.quote,
+        "settle": instrument.settle,
+        "price_step": instrument.price_step,
+        "amount_step": instrument.amount_step,
+        "min_amount": instrument.min_amount,
+        "max_amount": instrument.max_amount,
+        "min_notional": instrument.min_notional,
+        "contract_size": instrument.contract_size,
+        "expiry": None if expiry_ns is None else datetime.fromtimestamp(expiry_ns / clock.SECOND, UTC),
+        "active": instrument.active,
+        "info": orjson.Fragment(instrument.info),
+    }

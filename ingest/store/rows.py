@@ -1,0 +1,162 @@
+r"""Records as the text that COPY reads: the hot path's last step in Python, and pure.
+
+Text and not binary: NUMERIC's binary form would have to be computed from the digits, while its text form *is*
+the digits. A row is one line, columns parted by tabs, NULL is `\N`
+(https://www.postgresql.org/docs/current/sql-copy.html, "Text Format").
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from msgspec import Struct
+
+from ingest.clock import MICROSECOND
+from ingest.records import Candle, Gap, Levels, OrderBook, Reject, Trade
+
+_SECONDS_KEPT = 65_536
+_seconds: dict[int, str] = {}
+
+
+def timestamp(time_ns: int) -> str:
+    """`2026-11-21 09:00:00.123456+00`; below a microsecond is cut, never rounded."""
+    micros = time_ns // MICROSECOND
+    try:
+        return f"{_seconds[micros // 1_000_000]}{str(micros)[-6:]}+00"
+    except KeyError:
+        if len(_seconds) >= _SECONDS_KEPT:
+            _seconds.clear()
+        second = micros // 1_000_000
+        _seconds[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S.")
+        return timestamp(time_ns)
+
+
+def _escape(text: str) -> str:
+    if text.isalnum():
+        return text
+    return text.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+
+
+def _or_null(value: object) -> object:
+    return "\\N" if value is None else value
+
+
+def encode_trades(trades: Sequence[Trade]) -> bytes:
+    stamp, escape = timestamp, _escape
+    return "".join(
+        [
+            f"{stamp(t.time_ns)}\t{t.instrument_id}\t{escape(t.trade_id)}\t{t.side or _NULL}\t{t.price}\t{t.amount}\t"
+            f"{stamp(t.received_ns)}\n"
+            for t in trades
+        ]
+    ).encode()
+
+
+def encode_candles(candles: Sequence[Candle]) -> bytes:
+    stamp, null = timestamp, _or_null
+    return "".join(
+        [
+            f"{stamp(c.time_ns)}\t{c.instrument_id}\t{c.open}\t{c.high}\t{c.low}\t{c.close}\t{c.volume}\t"
+            f"{null(c.quote_volume)}\t{null(c.trades)}\t{null(c.taker_buy_volume)}\t{null(c.taker_buy_quote_volume)}\t"
+            f"{c.source:d}\t{stamp(c.received_ns)}\n"
+            for c in candles
+        ]
+    ).encode()
+
+
+def encode_order_books(books: Sequence[OrderBook]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(b.time_ns)}\t{b.instrument_id}\t{_time_or_null(b.event_ns)}\t{_or_null(b.sequence)}\t"
+            f"{_arrays(b.bids)}\t{_arrays(b.asks)}\t{'t' if b.in_sync else 'f'}\t{timestamp(b.received_ns)}\n"
+            for b in books
+        ]
+    ).encode()
+
+
+def encode_gaps(gaps: Sequence[Gap]) -> bytes:
+    return "".join(
+        [
+            f"{g.instrument_id}\t{g.channel}\t{_time_or_null(g.from_ns)}\t{_time_or_null(g.to_ns)}\t"
+            f"{_or_null(g.from_id)}\t{_or_null(g.to_id)}\t{_escape(g.cause)}\t{_escape(g.evidence)}\n"
+            for g in gaps
+        ]
+    ).encode()
+
+
+def encode_rejects(rejects: Sequence[Reject]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(r.received_ns)}\t{_escape(r.exchange)}\t{_escape(r.stream)}\t{_escape(_printable(r.reason))}\t"
+            f"\\\\x{r.payload.hex()}\n"
+            for r in rejects
+        ]
+    ).encode()
+
+
+_NULL = "\\N"
+
+
+def _printable(text: str) -> str:
+    """Text PostgreSQL will take: no NUL, nothing that is not UTF-8."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _time_or_null(time_ns: int | None) -> str:
+    return _NULL if time_ns is None else timestamp(time_ns)
+
+
+def _arrays(levels: Levels) -> str:
+    if not levels:
+        return "{}\t{}"
+    prices, amounts = zip(*levels, strict=True)
+    return f"{{{','.join(prices)}}}\t{{{','.join(amounts)}}}"
+
+
+class Table(Struct, frozen=True):
+    """Where a kind of record goes: the table, its columns in the order of the encoded row, and the encoder.
+
+    `merge` names the statement of `sql/queries/` that moves staged rows in on the conflict path, and `differs`
+    the one that then finds staged rows whose key is stored with other values; "" where a table has none.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    encode: Callable[[Sequence[Any]], bytes]
+    merge: str = ""
+    differs: str = ""
+
+
+TABLES: dict[type, Table] = {
+    Trade: Table(
+        "trades",
+        ("time", "instrument_id", "trade_id", "side", "price", "amount", "received_at"),
+        encode_trades,
+        merge="merge_trades",
+        differs="differing_trades",
+    ),
+    Candle: Table(
+        "candles_1m",
+        (
+            *("time", "instrument_id", "open", "high", "low", "close", "volume", "quote_volume", "trades"),
+            *("taker_buy_volume", "taker_buy_quote_volume", "source", "received_at"),
+        ),
+        encode_candles,
+        merge="merge_candles_1m",
+    ),
+    OrderBook: Table(
+        "order_books",
+        (
+            *("time", "instrument_id", "event_time", "sequence", "bid_prices", "bid_amounts"),
+            *("ask_prices", "ask_amounts", "in_sync", "received_at"),
+        ),
+        encode_order_books,
+        merge="merge_order_books",
+    ),
+    Gap: Table(
+        "gaps",
+        ("instrument_id", "channel", "from_time", "to_time", "from_id", "to_id", "cause", "evidence"),
+        encode_gaps,
+    ),
+    Reject: Table("rejected", ("received_at", "exchange", "stream", "reason", "payload"), encode_rejects),
+}

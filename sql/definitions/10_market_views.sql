@@ -1,0 +1,75 @@
+-- The analysts' names. Every view exposes instrument_id, because latest-N queries go by it; names come by
+-- scalar subquery, so that a filter on instrument_id and time reaches the hypertable's index untouched.
+
+CREATE OR REPLACE VIEW market.instruments AS
+SELECT i.instrument_id, e.name AS exchange, i.symbol, i.native_symbol, i.kind, i.base, i.quote, i.settle,
+       i.price_step, i.amount_step, i.min_amount, i.max_amount, i.min_notional, i.contract_size, i.expiry,
+       i.active, i.first_seen_at, i.delisted_at
+FROM ingest.instruments i
+JOIN ingest.exchanges e USING (exchange_id);
+COMMENT ON VIEW market.instruments IS 'Every instrument the daemon knows.';
+
+CREATE OR REPLACE FUNCTION market.instrument_id(exchange text, symbol text) RETURNS int
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT m.instrument_id FROM market.instruments m
+    WHERE m.exchange = $1 AND m.symbol = $2
+    ORDER BY m.delisted_at DESC NULLS FIRST LIMIT 1
+$$;
+COMMENT ON FUNCTION market.instrument_id(text, text) IS 'The instrument listed now under this unified symbol (else the one delisted last), or NULL.';
+
+CREATE OR REPLACE VIEW market.trades AS
+SELECT t.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = t.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = t.instrument_id) AS symbol,
+       t.instrument_id, t.trade_id, t.side, t.price, t.amount, t.received_at
+FROM ingest.trades t;
+COMMENT ON VIEW market.trades IS 'Every trade. For the latest ones filter by instrument_id = market.instrument_id(exchange, symbol).';
+
+CREATE OR REPLACE VIEW market.candles AS
+SELECT c.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = c.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = c.instrument_id) AS symbol,
+       c.instrument_id, '1m'::text AS timeframe, c.open, c.high, c.low, c.close, c.volume, c.quote_volume,
+       c.trades, c.taker_buy_volume, c.taker_buy_quote_volume,
+       CASE c.source WHEN 0 THEN 'open' WHEN 20 THEN 'stream' WHEN 30 THEN 'rest' WHEN 40 THEN 'dump' END AS source,
+       c.received_at
+FROM ingest.candles_1m c;
+COMMENT ON VIEW market.candles IS 'Candles by timeframe; time is the open.';
+
+CREATE OR REPLACE VIEW market.order_books AS
+SELECT b.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = b.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = b.instrument_id) AS symbol,
+       b.instrument_id, b.sequence, b.event_time, b.bid_prices, b.bid_amounts, b.ask_prices, b.ask_amounts,
+       b.bid_prices[1] AS best_bid, b.ask_prices[1] AS best_ask,
+       b.ask_prices[1] - b.bid_prices[1] AS spread,
+       (b.ask_prices[1] + b.bid_prices[1]) / 2 AS mid,
+       b.in_sync, b.received_at
+FROM ingest.order_books b;
+COMMENT ON VIEW market.order_books IS 'Order-book snapshots at a fixed cadence; arrays run from the best price outwards.';
+
+CREATE OR REPLACE VIEW market.tickers AS
+SELECT e.name AS exchange, i.symbol, t.*
+FROM ingest.tickers t
+JOIN ingest.instruments i USING (instrument_id)
+JOIN ingest.exchanges e USING (exchange_id);
+COMMENT ON VIEW market.tickers IS 'The latest ticker of every instrument.';
+
+CREATE OR REPLACE VIEW market.gaps AS
+SELECT e.name AS exchange, i.symbol, g.channel, g.from_time, g.to_time, g.from_id, g.to_id, g.cause, g.state,
+       g.evidence, g.opened_at, g.closed_at, g.instrument_id, g.gap_id
+FROM ingest.gaps g
+JOIN ingest.instruments i USING (instrument_id)
+JOIN ingest.exchanges e USING (exchange_id);
+COMMENT ON VIEW market.gaps IS 'What may be missing, where, and why.';
+
+CREATE OR REPLACE VIEW market.streams AS
+SELECT e.name AS exchange, i.symbol, s.channel, s.state, s.detail, s.state_since, s.last_time, s.last_received_at,
+       s.committed_at, s.rows_stored, s.rows_duplicate, s.instrument_id
+FROM ingest.streams s
+JOIN ingest.instruments i USING (instrument_id)
+JOIN ingest.exchanges e USING (exchange_id);
+COMMENT ON VIEW market.streams IS 'What is being collected, and how far it has come.';

@@ -1,0 +1,24 @@
+-- Staged candles into ingest.candles_1m: a row of the same or a higher rank replaces one that says something else.
+-- Inside one batch the highest rank wins, and of equals the last.
+WITH stored AS (
+    INSERT INTO ingest.candles_1m AS c (time, instrument_id, open, high, low, close, volume, quote_volume, trades,
+                                        taker_buy_volume, taker_buy_quote_volume, source, received_at)
+    SELECT DISTINCT ON (instrument_id, time)
+           time, instrument_id, open, high, low, close, volume, quote_volume, trades,
+           taker_buy_volume, taker_buy_quote_volume, source, received_at
+    FROM stage_candles_1m
+    ORDER BY instrument_id, time, source DESC, ordinal DESC
+    ON CONFLICT (instrument_id, time) DO UPDATE
+    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, quote_volume = excluded.quote_volume, trades = excluded.trades,
+        taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
+        source = excluded.source, received_at = excluded.received_at
+    WHERE excluded.source >= c.source
+      AND (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.quote_volume,
+           excluded.trades, excluded.taker_buy_volume, excluded.taker_buy_quote_volume, excluded.source > 0)
+          IS DISTINCT FROM
+          (c.open, c.high, c.low, c.close, c.volume, c.quote_volume,
+           c.trades, c.taker_buy_volume, c.taker_buy_quote_volume, c.source > 0)
+    RETURNING c.instrument_id
+)
+SELECT instrument_id, count(*) FROM stored GROUP BY instrument_id
