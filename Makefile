@@ -1,11 +1,97 @@
+# Everything a person or CI does here. `make` alone lists it.
+
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
+DB ?=
 
 .DEFAULT_GOAL := help
+.PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
+        test test-fast test-community lint types format constraints schema clean
 
-.PHONY: lint types
-lint: ## ruff: lint rules and formatting
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-types: ## mypy --strict
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Setting up
+
+setup: $(VENV)/.runtime ## Create .venv with what the daemon needs
+setup-dev: $(VENV)/.dev ## The same, with what tests and checks need
+
+$(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys, venv, ensurepip; assert sys.version_info >= (3, 11)' 2>/dev/null || { \
+	  echo 'ingest needs Python 3.11 or newer with venv. On Debian 12 or newer:'; \
+	  echo '  apt install -y git make python3 python3-venv ca-certificates'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Running
+
+demo: setup ## Stream a simulated exchange for 20 s, query the result, compare it with the exchange's ledger
+	$(BIN)/ingest demo
+
+run: setup ingest.toml migrate ## Collect what ingest.toml says, until Ctrl-C
+	$(BIN)/ingest run --config ingest.toml
+
+ingest.toml:
+	cp ingest.example.toml $@
+	@echo 'made ingest.toml from ingest.example.toml; edit it to choose exchanges and symbols'
+
+migrate: setup ## Bring the database to this version's schema
+	$(BIN)/ingest migrate
+
+check-config: setup ingest.toml ## Print every setting with its origin
+	$(BIN)/ingest check-config --config ingest.toml
+
+# The database
+
+db-up: setup ## Start the database (DATABASE_URL, else a container, else embedded)
+	@$(BIN)/ingest db up
+
+db-down: setup ## Stop the container or the embedded server; data is kept
+	@$(BIN)/ingest db down
+
+db-status: setup ## Which database, whether it runs, versions and sizes
+	@$(BIN)/ingest db status
+
+db-destroy: setup ## Delete the embedded server and its data
+	@$(BIN)/ingest db destroy
+
+psql: setup ## Open psql, schema market first (DB=ingest_demo for the demo's database)
+	@$(BIN)/ingest db psql $(if $(DB),--database $(DB))
+
+# Checking
+
+test: setup-dev ## The whole test suite, on a real TimescaleDB
+	$(BIN)/pytest
+
+test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
+	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community
+
+lint: setup-dev ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup-dev ## mypy --strict
 	$(BIN)/mypy
+
+schema: setup-dev ## Write tests/db/schema.txt anew from the migrations
+	UPDATE_SCHEMA=1 $(BIN)/pytest -q tests/db -k schema
+
+constraints: setup-dev ## Write constraints.txt anew from .venv
+	@(echo '# Exact versions of everything that `make` installs. Refresh: make constraints'; \
+	  $(BIN)/pip freeze --exclude-editable --exclude pip --exclude setuptools | grep -v '^-e\|@') > constraints.txt
+
+clean: ## Remove .venv and caches; databases stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -7,18 +7,14 @@ deliver within the deadline. A second signal ends the process at once.
 import asyncio
 import os
 import signal
-from collections.abc import Callable
 
 import structlog
 import uvloop
 
-from ingest import clock
-from ingest.collect.collector import Collector, Settings, Subscription
+from ingest import clock, venues
+from ingest.collect.collector import Collector, Settings
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Fatal, IngestError, Retryable
-from ingest.exchanges import ADAPTERS, REST_URLS
-from ingest.exchanges.adapter import Options
-from ingest.exchanges.markets import load_instruments
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.records import Instrument, Stream
@@ -61,10 +57,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        venues = _venues(self._config)
-        if not venues:
+        wanted = venues.settings(self._config)
+        if not wanted:
             raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
-        log.info("daemon.started", exchanges=sorted(settings.exchange for settings in venues), pid=os.getpid())
+        log.info("daemon.started", exchanges=sorted(settings.exchange for settings in wanted), pid=os.getpid())
         async with asyncio.TaskGroup() as group:
             deliveries = [
                 group.create_task(self._pipeline.deliver(index)) for index in range(self._config.pipeline.writers)
@@ -74,7 +70,7 @@ class Daemon:
                 group.create_task(self._save_states()),
                 group.create_task(self._say_progress()),
             ]
-            intakes = [group.create_task(self._collect(settings)) for settings in venues]
+            intakes = [group.create_task(self._collect(settings)) for settings in wanted]
             await asyncio.wait(intakes)
             for helper in helpers:
                 helper.cancel()
@@ -109,21 +105,13 @@ class Daemon:
                 await _wait(self._stopping, backoff.next_seconds())
 
     def _collector(self, settings: Settings) -> Collector:
-        exchange, venue = settings.exchange, self._config.exchanges[settings.exchange]
-        options = Options(
-            rest_url=venue.rest_url,
-            ws_url=venue.ws_url,
-            trade_stream=getattr(venue, "trade_stream", "trade"),
-            include_open_candles=self._config.candles.include_open,
-        )
+        exchange = settings.exchange
         return Collector(
             settings,
             self._pipeline,
             self._instruments,
-            new_adapter=lambda ids: ADAPTERS[exchange](ids, options),
-            load=lambda: load_instruments(
-                exchange, rest_url=venue.rest_url or REST_URLS[exchange], proxy=settings.proxy
-            ),
+            new_adapter=venues.adapters(self._config, exchange),
+            load=venues.listing(self._config, exchange),
             register=lambda instruments: self._registry.register_instruments(exchange, instruments),
             admit=self._registry.register_streams,
         )
@@ -188,29 +176,6 @@ def run(config: Config, url: str) -> Exit:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
-
-
-def _venues(config: Config) -> list[Settings]:
-    """One collector's settings for each exchange that `[[collect]]` names."""
-    subscriptions: dict[str, list[Subscription]] = {}
-    for block in config.collect:
-        subscriptions.setdefault(block.exchange, []).append(Subscription(block.symbols, block.channels))
-    return [
-        Settings(
-            exchange,
-            tuple(blocks),
-            book_depth=config.book.depth,
-            book_cadence_ns=int(config.book.cadence_seconds * clock.SECOND),
-            warmup=config.candles.warmup,
-            proxy=_secret(config.exchanges[exchange].proxy),
-        )
-        for exchange, blocks in subscriptions.items()
-    ]
-
-
-def _secret(value: object) -> str | None:
-    reveal: Callable[[], str] | None = getattr(value, "get_secret_value", None)
-    return reveal() if reveal is not None else None
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -50,6 +50,12 @@ def _mask(_logger: object, _method: str, event: Event) -> Event:
     return event
 
 
+def _order(_logger: object, _method: str, event: Event) -> Event:
+    """What a reader looks for first comes first."""
+    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
+    return {**first, **event}
+
+
 def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
     """Set up structlog for the process: to standard error, so that standard output stays for results."""
     as_console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -63,6 +69,7 @@ def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_console else "iso", utc=not as_console),
             structlog.processors.format_exc_info,
             _mask,
+            _order,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

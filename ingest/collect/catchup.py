@@ -10,7 +10,7 @@ from ingest.collect.feed import Feed
 from ingest.errors import IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Request
 from ingest.exchanges.rest import Reply, Rest
-from ingest.pipeline.pipeline import Pipeline
+from ingest.pipeline.pipeline import Intake
 from ingest.records import CandleSource, Instrument, Stream
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ class Catchup:
     """Two queues, each served by one task of the collector, so that a slow candle never delays a book."""
 
     def __init__(
-        self, rest: Rest, adapter: Adapter, instruments: Mapping[int, Instrument], pipeline: Pipeline, *, depth: int
+        self, rest: Rest, adapter: Adapter, instruments: Mapping[int, Instrument], pipeline: Intake, *, depth: int
     ) -> None:
         self._rest = rest
         self._adapter = adapter

@@ -17,7 +17,7 @@ from ingest.errors import Blocked, Retryable
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
-from ingest.pipeline.pipeline import Pipeline
+from ingest.pipeline.pipeline import Intake
 from ingest.records import Channel, Instrument, Stream
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.registry import State
@@ -56,7 +56,7 @@ class Collector:
     def __init__(
         self,
         settings: Settings,
-        pipeline: Pipeline,
+        pipeline: Intake,
         instruments: dict[int, Instrument],
         *,
         new_adapter: Callable[[Mapping[str, int]], Adapter],
@@ -115,7 +115,7 @@ class Collector:
                 Supervisor(
                     streams[start : start + limits.streams_per_connection],
                     self._new_session,
-                    slot=lambda: _take(slots),
+                    slot=lambda: slots.take(1),
                     lifetime_seconds=limits.connection_lifetime_seconds,
                     on_live=self._on_live,
                     on_lost=self._on_lost,
@@ -245,8 +245,3 @@ def select(settings: Settings, listed: Sequence[Instrument]) -> list[tuple[Instr
                 for channel in subscription.channels:
                     wanted[instrument.symbol, channel] = (instrument, channel)
     return list(wanted.values())
-
-
-async def _take(limiter: Limiter) -> None:
-    while delay := limiter.delay_seconds(1, clock.now_ns()):
-        await asyncio.sleep(delay)

@@ -67,6 +67,15 @@ class Feed:
             self.reject(frame, str(error), received_ns)
             return ()
 
+    def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:
+        """Take a recorded REST reply, as `take` does a frame."""
+        if received_ns >= self._next_tick_ns:
+            self.sample(received_ns)
+        try:
+            self._route(adapter.decode_reply(url, body, received_ns), adapter)
+        except Rejected as error:
+            self.reject(body, str(error), received_ns)
+
     def _route(self, events: Sequence[object], adapter: Adapter) -> Sequence[Control]:
         controls: list[Control] = []
         for event in events:
@@ -165,7 +174,7 @@ class Feed:
     def reject(self, payload: bytes | str, reason: str, received_ns: int, stream: str = "") -> None:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
         raw = payload.encode() if isinstance(payload, str) else payload
-        self.rejected[reason.split(":")[0]] += 1
+        self.rejected[reason.partition(":")[0]] += 1
         log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(raw))
         self._put((Reject(self.exchange, stream, reason, raw[:_PAYLOAD_MAX], received_ns),))
 

@@ -104,6 +104,9 @@ class Adapter(Protocol):
     ) -> list[Candle]:
         """The closed candles of a reply. `as_of_ns` is the venue's own time: what ends later is still open."""
 
+    def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
+        """What a REST reply holds, told from its URL: for recordings, where the request is long gone."""
+
     def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
         """The REST call for `limit` trades upwards from `from_id`."""
 

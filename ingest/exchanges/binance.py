@@ -11,7 +11,7 @@ Every time is taken in microseconds, so that a trade has one time whether it com
 
 from collections.abc import Mapping, Sequence
 from typing import cast
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 import orjson
@@ -164,7 +164,7 @@ class Binance:
     )
     contiguous_trade_ids = True  # of one symbol, for `t` and for `a` alike
 
-    def __init__(self, instrument_ids: Mapping[str, int], options: Options = Options()) -> None:
+    def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
         self._ids = instrument_ids
         self._rest_url = (options.rest_url or REST_URL).rstrip("/")
@@ -179,7 +179,7 @@ class Binance:
     # Connecting
 
     def url(self, streams: Sequence[Stream]) -> str:
-        """The documented form names a stream in the URL; `subscribe` names them all, since only that is acknowledged."""
+        """The documented form names a stream in the URL; `subscribe` names them all: only that is acknowledged."""
         return f"{self._ws_url}/stream?streams={self._topic(streams[0])}&timeUnit=MICROSECOND"
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
@@ -267,14 +267,26 @@ class Binance:
         return self._request("depth", weight, symbol=instrument.native, limit=levels)
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
-        try:
-            reply = _decode_depth(body)
-        except ValueError as error:
-            raise Rejected(f"depth: malformed reply: {error}") from error
         levels, _ = _snapshot_size(depth)
-        return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
+        return _book_state(body, instrument_id, levels, received_ns)
 
     # REST history
+
+    def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
+        parts = urlsplit(url)
+        parameters = dict(parse_qsl(parts.query))
+        path = parts.path.rpartition("/")[2]
+        if path not in ("depth", "klines", "historicalTrades", "aggTrades"):
+            return (Ignored(f"REST {path}: not collected"),)
+        instrument_id = self._ids.get(parameters.get("symbol", ""))
+        if instrument_id is None:
+            raise Rejected(f"unknown symbol {parameters.get('symbol')!r}")
+        if path == "depth":
+            return (_book_state(body, instrument_id, int(parameters.get("limit", "100")), received_ns),)
+        if path == "klines":
+            source, as_of_ns = CandleSource.REST, received_ns - MINUTE
+            return self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
+        return self.decode_trades(body, instrument_id, received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         start = {} if start_ns is None else {"startTime": start_ns // MICROSECOND}
@@ -308,6 +320,14 @@ class Binance:
 def _snapshot_size(depth: int) -> tuple[int, int]:
     """(levels, weight) of the REST snapshot for a book of `depth`: four times as deep at least, so that it lasts."""
     return (1000, 50) if depth <= 250 else (5000, 250)
+
+
+def _book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:
+    try:
+        reply = _decode_depth(body)
+    except ValueError as error:
+        raise Rejected(f"depth: malformed reply: {error}") from error
+    return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
 
 
 def _time_ns(value: int, received_ns: int) -> int:

@@ -1,5 +1,8 @@
-"""How much may be asked of a venue: a bucket of weight that refills steadily. Pure: time is given."""
+"""How much may be asked of a venue: a bucket of weight that refills steadily. `delay_seconds` is pure."""
 
+import asyncio
+
+from ingest import clock
 from ingest.clock import SECOND
 
 _SHARE = 0.8
@@ -28,6 +31,13 @@ class Limiter:
             self._level -= needed
             return 0.0
         return max((needed - self._level) / self._per_second, 0.001)
+
+    async def take(self, weight: int) -> None:
+        """Wait until the weight may be used, and take it."""
+        delay = self.delay_seconds(weight, clock.now_ns())
+        while delay:
+            await asyncio.sleep(delay)
+            delay = self.delay_seconds(weight, clock.now_ns())
 
     def hold_until(self, time_ns: int) -> None:
         """The venue said when it will answer again."""

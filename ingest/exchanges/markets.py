@@ -1,7 +1,8 @@
 """Instruments of a venue, through ccxt's `load_markets`, for the market types that are configured."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import ccxt.async_support as ccxt
 import orjson
@@ -21,10 +22,12 @@ async def load_instruments(
     rest_url: str | None = None,
     proxy: str | None = None,
     tap: Callable[[str, int, bytes], None] | None = None,
+    replies: Mapping[str, bytes] | None = None,
 ) -> list[Instrument]:
     """All instruments of the kinds. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
 
-    Numbers come as the venue's digits: ccxt is told to parse them as text.
+    Numbers come as the venue's digits: ccxt is told to parse them as text. With `replies` (bodies by URL path)
+    nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
     """
     client: Any = getattr(ccxt, exchange)(
         {"enableRateLimit": True, "timeout": 20_000, "aiohttp_trust_env": proxy is None}
@@ -36,20 +39,46 @@ async def load_instruments(
         client.urls["api"]["public"] = f"{rest_url.rstrip('/')}/api/v3"
     if proxy is not None:
         client.https_proxy = proxy
+    if replies is not None:
+        client.fetch = _from(replies)
+    elif tap is not None:
+        client.fetch = _shown_to(tap, client)
     try:
         markets = await client.load_markets()
     except ccxt.NetworkError as error:
         refused = next((status for status in (403, 451) if f" {status} " in str(error)), None)
         if refused is not None:
             raise blocked(exchange, refused) from error
-        raise Retryable(f"{exchange}: cannot load the instruments: {_short(error)}") from error
+        raise Retryable(f"{exchange}: cannot load the instruments: {_cause(error)}") from error
     except ccxt.BaseError as error:
         raise Fatal(f"{exchange}: cannot load the instruments: {_short(error)}") from error
     finally:
         await client.close()
-    if tap is not None and client.last_http_response:
-        tap(client.last_request_url, clock.now_ns(), client.last_http_response.encode())
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
+
+
+Fetch = Callable[..., Awaitable[Any]]
+
+
+def _from(replies: Mapping[str, bytes]) -> Fetch:
+    async def fetch(url: str, *_: object) -> Any:
+        body = replies.get(urlsplit(url).path)
+        if body is None:
+            raise ccxt.ExchangeError(f"the recording holds no reply of {urlsplit(url).path}")
+        return orjson.loads(body)
+
+    return fetch
+
+
+def _shown_to(tap: Callable[[str, int, bytes], None], client: Any) -> Fetch:
+    original = client.fetch
+
+    async def fetch(url: str, *arguments: Any) -> Any:
+        reply = await original(url, *arguments)
+        tap(url, clock.now_ns(), client.last_http_response.encode())
+        return reply
+
+    return fetch
 
 
 def _instrument(exchange: str, market: dict[str, Any]) -> Instrument:
@@ -72,6 +101,12 @@ def _instrument(exchange: str, market: dict[str, Any]) -> Instrument:
         active=market.get("active") is not False,
         info=orjson.dumps(market["info"]),
     )
+
+
+def _cause(error: BaseException) -> str:
+    """ccxt's message names the request; what went wrong is said by the error below it."""
+    below = error.__cause__ or error.__context__
+    return f"{_short(error)}: {_short(below)}" if below is not None and str(below) else _short(error)
 
 
 def _short(error: BaseException) -> str:

@@ -1,8 +1,8 @@
 """REST calls to one venue: one HTTP session, one limiter, and the venue's refusals sorted."""
 
-import asyncio
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from typing import Self
 
 import aiohttp
 from msgspec import Struct
@@ -42,7 +42,7 @@ class Rest:
         self._tap = tap
         self._session: aiohttp.ClientSession | None = None
 
-    async def __aenter__(self) -> "Rest":
+    async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             timeout=_TIMEOUT, headers={"User-Agent": f"ingest/{__version__}"}, trust_env=self._proxy is None
         )
@@ -53,11 +53,10 @@ class Rest:
             await self._session.close()
 
     async def fetch(self, request: Request) -> Reply:
-        """Raises Blocked on 403 and 451, Retryable on 418, 429, 5xx and a broken line, Rejected on any other refusal."""
+        """Raises Blocked on 403 and 451, Retryable on 418, 429, 5xx and a broken line, Rejected on other refusals."""
         if self._session is None:
             raise RuntimeError("Rest is used outside of `async with`")
-        while delay := self._limiter.delay_seconds(request.weight, clock.now_ns()):
-            await asyncio.sleep(delay)
+        await self._limiter.take(request.weight)
         try:
             async with self._session.get(request.url, headers=dict(request.headers), proxy=self._proxy) as response:
                 body = await response.read()

@@ -7,6 +7,7 @@ awaits `room`, and the venue feels it as TCP back-pressure. Nothing is dropped h
 import asyncio
 from collections import deque
 from collections.abc import Iterable
+from typing import Protocol
 
 import structlog
 from msgspec import Struct
@@ -18,6 +19,17 @@ from ingest.records import OrderBook, Row
 from ingest.store.copy_writer import CopyWriter, Record, Written
 
 log = structlog.get_logger()
+
+
+class Intake(Protocol):
+    """Where collectors put rows. `put` takes everything; whoever reads a socket waits for `room` when it is `full`."""
+
+    @property
+    def full(self) -> bool: ...
+
+    async def room(self) -> None: ...
+
+    def put(self, records: Iterable[Record]) -> None: ...
 
 
 class Counts(Struct):

@@ -28,7 +28,7 @@ Record = Row | Gap | Reject
 
 _CHANNEL: dict[type, Channel] = {Trade: "trades", Candle: "candles", OrderBook: "book"}
 _STAGED_BATCHES_AFTER_CONFLICT = 8
-"""After a conflict the next batches of that table are staged at once: duplicates come in runs (a reconnect, a replay)."""
+"""After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
 
 class Written(Struct, frozen=True):
@@ -59,7 +59,7 @@ class CopyWriter:
         self._stage_first: dict[str, int] = {}
 
     async def write(self, records: Sequence[Record], *, staged: bool = False) -> Written:
-        """Store records of one type. `staged` skips the direct COPY where duplicates are expected (repair, backfill)."""
+        """Store records of one type. `staged` skips the direct COPY, where duplicates are expected (repair)."""
         if not records:
             return Written(0, 0, 0)
         table = TABLES[type(records[0])]

@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what its errors mean for us."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import AsyncConnection, Connection, errors
@@ -24,6 +25,11 @@ def conninfo(url: str, *, role: str, connect_timeout_seconds: int = 10) -> str:
     given = conninfo_to_dict(url)
     options = f"{given['options']} {_SESSION}" if given.get("options") else _SESSION
     return make_conninfo(url, **{key: value for key, value in settings.items() if key not in given}, options=options)
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server and role, another database."""
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
 async def connect(url: str, *, role: str) -> AsyncConnection:

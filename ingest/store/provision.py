@@ -7,15 +7,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 import psycopg
 from msgspec import Struct
+from psycopg.conninfo import conninfo_to_dict
 
 from ingest import embedded
-from ingest.errors import DatabaseUnavailable
+from ingest.config.secret import redact_dsn
+from ingest.errors import DatabaseUnavailable, IngestError
+from ingest.store.database import connect_sync
+from ingest.store.sqlfiles import query
 
 _COMPOSE_FILE = Path(__file__).resolve().parent.parent.parent / "deploy" / "compose.yaml"
-_CONTAINER_URL = "postgresql://ingest:{password}@127.0.0.1:{port}/ingest"
 _START_SECONDS = 60
 
 Report = Callable[[str], None]
@@ -77,13 +81,16 @@ def container_engine() -> bool:
     return probe.returncode == 0
 
 
+def _container_url() -> str:
+    """As `deploy/compose.yaml` publishes it."""
+    password = quote(os.environ.get("INGEST_CONTAINER_PASSWORD", "ingest"), safe="")
+    return f"postgresql://ingest:{password}@127.0.0.1:{os.environ.get('INGEST_CONTAINER_PORT', '5433')}/ingest"
+
+
 def _container_up(report: Report) -> str:
     report("starting TimescaleDB in a container")
     _compose("up", "--detach", "database")
-    url = _CONTAINER_URL.format(
-        password=os.environ.get("INGEST_CONTAINER_PASSWORD", "ingest"),
-        port=os.environ.get("INGEST_CONTAINER_PORT", "5433"),
-    )
+    url = _container_url()
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -107,3 +114,59 @@ def _compose(*arguments: str) -> None:
     )
     if result.returncode:
         raise DatabaseUnavailable(f"docker compose {' '.join(arguments)} failed: {result.stderr.strip()}")
+
+
+def describe(configured: str | None) -> dict[str, str]:
+    """What is known of the database, without starting it."""
+    if configured or container_engine():
+        return _describe_server(configured or _container_url())
+    binaries = embedded.installed(embedded.default_root())
+    if binaries is None:
+        return {"origin": "embedded", "state": "not made yet: `ingest db up` makes it"}
+    server = embedded.Server(binaries, embedded.default_data_dir(embedded.default_root()))
+    status = server.status()
+    facts = {
+        "origin": "embedded",
+        "state": f"running, pid {status.pid}" if status.running else "stopped",
+        "PostgreSQL": status.postgres_version,
+        "TimescaleDB": f"{status.timescaledb_version}, Apache edition",
+        "data": f"{status.data_dir} ({status.size_bytes / 1e6:,.0f} MB)",
+    }
+    return facts | ({"address": status.dsn} if status.dsn else {})
+
+
+def _describe_server(url: str) -> dict[str, str]:
+    facts = {"origin": "configured", "address": redact_dsn(url)}
+    try:
+        with connect_sync(url, role="db status") as connection:
+            row = connection.execute(query("server_facts")).fetchone()
+    except IngestError as error:
+        return facts | {"state": f"not reachable: {error}"}
+    if row is None:
+        return facts
+    postgres, timescale, edition, size = row
+    return facts | {
+        "state": "running",
+        "PostgreSQL": postgres,
+        "TimescaleDB": f"{timescale}, {edition} edition" if timescale else "not installed in this database",
+        "data": size,
+    }
+
+
+def psql(configured: str | None, name: str | None, arguments: list[str]) -> embedded.ClientCommand:
+    """The command that opens psql on database `name`, or on the usual one; the password is in its environment."""
+    if not configured and not container_engine():
+        server = embedded_server(lambda _line: None)
+        server.up()
+        command = server.psql_command(name or "ingest", *arguments)
+        return embedded.ClientCommand(command.argv, command.environment | _PSQL_OPTIONS)
+    if shutil.which("psql") is None:
+        raise DatabaseUnavailable("psql is not on the PATH. Install postgresql-client, or use any client of yours.")
+    parts = conninfo_to_dict(configured or _container_url())
+    variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}
+    given = {variables[key]: str(value) for key, value in parts.items() if key in variables}
+    dbname = name or str(parts.get("dbname") or "")
+    return embedded.ClientCommand(("psql", "--dbname", dbname, *arguments), {**os.environ, **given, **_PSQL_OPTIONS})
+
+
+_PSQL_OPTIONS = {"PGOPTIONS": "-c search_path=market,public"}

@@ -1,0 +1,158 @@
+"""`ingest replay`: recorded traffic through the adapter and the feed, and if asked into the database.
+
+Time is the recording's: books are sampled and batches are made as they would have been then.
+"""
+
+import asyncio
+import heapq
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import uvloop
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from ingest import clock, venues
+from ingest.collect.feed import Feed
+from ingest.config.model import Config
+from ingest.errors import ConfigError, Exit
+from ingest.exchanges import ADAPTERS
+from ingest.exchanges.markets import load_instruments
+from ingest.pipeline.batcher import Limits
+from ingest.pipeline.pipeline import Pipeline
+from ingest.recording import Entry, read
+from ingest.records import CHANNELS, Instrument, Stream
+from ingest.store.copy_writer import CopyWriter, Record
+from ingest.store.registry import Registry
+
+_WORD = re.compile(r"[a-z0-9_/-]+")
+
+
+class Result(Struct):
+    """What a replay found: counts by kind of event, by reason for what was ignored or rejected, and by table."""
+
+    frames: int
+    kinds: Mapping[str, int]
+    ignored: Mapping[str, int]
+    rejected: Mapping[str, int]
+    stored: int = 0
+    duplicate: int = 0
+
+
+class _Sink(Protocol):
+    def put(self, records: Iterable[Record]) -> None: ...
+
+
+class _Nowhere:
+    def put(self, records: Iterable[Record]) -> None:
+        for _ in records:
+            pass
+
+
+def replay(config: Config, files: Sequence[Path], *, exchange: str | None, url: str | None) -> Result:
+    """Replay the files of one exchange; those that lie beside them (`NAME.0.gz`, `NAME.http…`) are taken along."""
+    paths = _with_siblings(files)
+    name = exchange or _exchange_of(paths)
+    if name not in ADAPTERS:
+        raise ConfigError(
+            f"{files[0]}: exchange {name!r} has no adapter; name one with --exchange: {', '.join(ADAPTERS)}"
+        )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_replay(config, paths, name, url))
+
+
+async def _replay(config: Config, paths: Sequence[Path], exchange: str, url: str | None) -> Result:
+    entries = list(heapq.merge(*(read(path) for path in paths), key=lambda entry: entry.time_ns))
+    instruments = await _instruments(entries, exchange)
+    if url is None:
+        ids = {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
+        feed = _run(config, exchange, entries, instruments, ids, _Nowhere())
+        return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected)
+    registry = Registry(url)
+    try:
+        ids = await registry.register_instruments(exchange, instruments)
+        adapter = venues.adapters(config, exchange)({})
+        streams = [Stream(ids[i.symbol], i, channel) for i in instruments for channel in CHANNELS]
+        await registry.register_streams(streams, {channel: adapter.id_space(channel) for channel in CHANNELS})
+    finally:
+        await registry.close()
+    by_id = {ids[instrument.symbol]: instrument for instrument in instruments}
+    pipeline = Pipeline([CopyWriter(url, role="replay", instruments=by_id)], Limits(), queue_max_rows=1_000_000)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(pipeline.deliver(0))
+        feed = _run(config, exchange, entries, instruments, ids, pipeline)
+        pipeline.close()
+    counts = pipeline.counts
+    return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected, counts.stored, counts.duplicate)
+
+
+def _run(
+    config: Config,
+    exchange: str,
+    entries: Sequence[Entry],
+    instruments: Sequence[Instrument],
+    ids: Mapping[str, int],
+    sink: _Sink,
+) -> Feed:
+    adapter = venues.adapters(config, exchange)({i.native: ids[i.symbol] for i in instruments})
+    cadence_ns = int(config.book.cadence_seconds * clock.SECOND)
+    feed = Feed(exchange, sink.put, lambda _instrument_id: None, cadence_ns=cadence_ns)
+    feed.follow([Stream(ids[i.symbol], i, "book") for i in instruments], config.book.depth, adapter)
+    for entry in entries:
+        if entry.kind == "received":
+            feed.take(adapter, entry.payload, entry.time_ns)
+        elif entry.kind == "reply":
+            feed.take_reply(adapter, entry.url, entry.payload, entry.time_ns)
+    return feed
+
+
+async def _instruments(entries: Sequence[Entry], exchange: str) -> list[Instrument]:
+    """The instruments that the recording is about, described as the venue described them then."""
+    replies = {urlsplit(entry.url).path: entry.payload for entry in entries if entry.kind == "reply"}
+    listed = await load_instruments(exchange, replies=replies)
+    named: set[str] = set()
+    for entry in entries:
+        if entry.kind != "received":
+            named.update(_WORD.findall(f"{entry.url} {entry.payload.decode() if entry.kind == 'sent' else ''}".lower()))
+    return [instrument for instrument in listed if instrument.native.lower() in named]
+
+
+def _with_siblings(files: Sequence[Path]) -> list[Path]:
+    paths = set(files)
+    for file in files:
+        if not file.exists():
+            raise ConfigError(f"{file}: there is no such file")
+        name = file.name.split(".")[0]
+        paths.update(file.parent.glob(f"{name}.0.gz"))
+        paths.update(file.parent.glob(f"{name}.http.*.gz"))
+    return sorted(paths)
+
+
+def _exchange_of(paths: Sequence[Path]) -> str:
+    names = {path.name.split(".")[0].lower() for path in paths}
+    if len(names) > 1:
+        raise ConfigError(f"the files are of several exchanges ({', '.join(sorted(names))}): replay one at a time")
+    return names.pop()
+
+
+def show(result: Result, console: Console) -> None:
+    """Print the counts as a table."""
+    table = Table(title=f"{result.frames:,} frames", title_justify="left")
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for title, counts in (("", result.kinds), ("ignored: ", result.ignored), ("rejected: ", result.rejected)):
+        for name, count in sorted(counts.items()):
+            if name != "Ignored":
+                table.add_row(title + name, f"{count:,}")
+    if result.stored or result.duplicate:
+        table.add_row("rows stored", f"{result.stored:,}")
+        table.add_row("rows known already", f"{result.duplicate:,}")
+    console.print(table)
+
+
+def exit_code(result: Result) -> Exit:
+    return Exit.FAILED if result.rejected else Exit.OK

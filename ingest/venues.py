@@ -1,0 +1,58 @@
+"""From the configuration to what a collector needs: one place for the daemon, `record` and `replay`."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ingest import clock
+from ingest.collect.collector import Settings, Subscription
+from ingest.config.model import Config
+from ingest.exchanges import ADAPTERS, REST_URLS
+from ingest.exchanges.adapter import Adapter, Options
+from ingest.exchanges.markets import load_instruments
+from ingest.records import Instrument
+
+NewAdapter = Callable[[Mapping[str, int]], Adapter]
+RestTap = Callable[[str, int, bytes], None]
+
+
+def settings(config: Config) -> list[Settings]:
+    """One collector's settings for each exchange that `[[collect]]` names."""
+    subscriptions: dict[str, list[Subscription]] = {}
+    for block in config.collect:
+        subscriptions.setdefault(block.exchange, []).append(Subscription(block.symbols, block.channels))
+    return [settings_of(config, exchange, tuple(blocks)) for exchange, blocks in subscriptions.items()]
+
+
+def settings_of(config: Config, exchange: str, subscriptions: tuple[Subscription, ...]) -> Settings:
+    """One collector's settings, as configured for its exchange."""
+    return Settings(
+        exchange,
+        subscriptions,
+        book_depth=config.book.depth,
+        book_cadence_ns=int(config.book.cadence_seconds * clock.SECOND),
+        warmup=config.candles.warmup,
+        proxy=_secret(config.exchanges[exchange].proxy),
+    )
+
+
+def adapters(config: Config, exchange: str) -> NewAdapter:
+    """Makes the exchange's adapter, as configured, for one more connection."""
+    venue = config.exchanges[exchange]
+    options = Options(
+        rest_url=venue.rest_url,
+        ws_url=venue.ws_url,
+        trade_stream=getattr(venue, "trade_stream", "trade"),
+        include_open_candles=config.candles.include_open,
+    )
+    return lambda instrument_ids: ADAPTERS[exchange](instrument_ids, options)
+
+
+def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Callable[[], Awaitable[list[Instrument]]]:
+    """Loads the exchange's instruments, as configured."""
+    venue = config.exchanges[exchange]
+    rest_url = venue.rest_url or REST_URLS[exchange]
+    return lambda: load_instruments(exchange, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+
+
+def _secret(value: Any) -> str | None:
+    return None if value is None else value.get_secret_value()
