@@ -76,6 +76,7 @@ class Collector:
         self._native_ids: dict[str, int] = {}
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
+        self._preparing: asyncio.Timeout | None = None
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
         self.feed = Feed(settings.exchange, pipeline.put, self._want_book, cadence_ns=settings.book_cadence_ns)
@@ -97,12 +98,20 @@ class Collector:
     def stop(self) -> None:
         """End intake: `run` returns when everything that was received is in the pipeline."""
         self._stopping.set()
+        if self._preparing is not None and not self._preparing.expired():
+            self._preparing.reschedule(0)
         for supervisor in self._supervisors:
             supervisor.stop()
 
     async def run(self) -> None:
-        streams = await self._prepare()
-        if not streams or self._stopping.is_set():
+        try:
+            async with asyncio.timeout(None) as self._preparing:
+                streams = await self._prepare()
+        except TimeoutError:  # `stop` ended it
+            return
+        finally:
+            self._preparing = None
+        if not streams:
             return
         adapter = self._new_adapter(self._native_ids)
         self.feed.follow(streams, self._settings.book_depth, adapter)
@@ -138,9 +147,9 @@ class Collector:
         self._set_state(streams, "stopped", None)
 
     async def _prepare(self) -> list[Stream]:
-        """The streams to run; tries until it has them, or until `stop`."""
+        """The streams to run; tries until it has them."""
         backoff = Backoff(first_seconds=1.0)
-        while not self._stopping.is_set():
+        while True:
             try:
                 listed = await self._load()
                 wanted = select(self._settings, listed)
@@ -158,8 +167,7 @@ class Collector:
                     error=str(error),
                     retry_seconds=round(delay, 1),
                 )
-                await self._sleep(delay)
-        return []
+                await asyncio.sleep(delay)
 
     async def _admitted(self, streams: list[Stream]) -> list[Stream]:
         adapter = self._new_adapter(self._native_ids)
@@ -213,13 +221,6 @@ class Collector:
         while True:
             await asyncio.sleep(tick_after(clock.now_ns(), self._settings.book_cadence_ns))
             self.feed.sample(clock.now_ns())
-
-    async def _sleep(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._stopping.wait()
-        except TimeoutError:
-            return
 
 
 def select(settings: Settings, listed: Sequence[Instrument]) -> list[tuple[Instrument, Channel]]:

@@ -10,10 +10,10 @@ from typing import Protocol
 
 import structlog
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from ingest import clock
-from ingest.errors import Blocked, Retryable
+from ingest.errors import Retryable
 from ingest.exchanges.adapter import Ack, Adapter, Shutdown
 from ingest.exchanges.rest import blocked
 from ingest.records import Stream
@@ -71,70 +71,87 @@ class Session:
         self._tap = tap
         self._on_change = on_change
         self._socket: ClientConnection | None = None
+        self._connecting: asyncio.Timeout | None = None
         self._unacknowledged: set[int] = set()
-        self._closing = False
+        self._answered = asyncio.Event()
+        self._failure: Retryable | None = None
+        self._closing = asyncio.Event()
         self.live = asyncio.Event()
         self.expiring = False
         self.delivering = False
 
     async def run(self) -> None:
         """Return after `close`; raise Retryable (or Blocked) when the venue or the line ended it."""
+        if self._closing.is_set():
+            return
         url = self._adapter.url(self._streams)
         try:
-            async with connect(
-                url,
-                compression=None,  # costs more CPU than the bytes are worth
-                max_size=_FRAME_MAX_BYTES,
-                max_queue=_QUEUED_FRAMES,
-                ping_interval=_PING_SECONDS,
-                ping_timeout=_PING_SECONDS,
-                close_timeout=5,
-                proxy=self._proxy or True,
-            ) as self._socket:
-                if self._tap is not None:
-                    self._tap.opened(url)
-                if self._closing:
-                    return
-                async with asyncio.TaskGroup() as group:
-                    subscribing = group.create_task(self._subscribe(self._socket))
-                    await self._read(self._socket)
-                    subscribing.cancel()
-        except* (OSError, TimeoutError, InvalidHandshake, ConnectionClosed, Retryable) as group_error:
-            if not self._closing:
-                raise self._explain(group_error.exceptions[0], url) from group_error
+            async with asyncio.timeout(None) as self._connecting:
+                self._socket = await self._connect(url)
+        except TimeoutError:
+            if self._closing.is_set():
+                return
+            raise Retryable(f"{self._adapter.exchange}: {_host(url)}: no answer to the handshake") from None
+        except (OSError, WebSocketException) as error:
+            raise self._explain(error, url) from error
+        if self._tap is not None:
+            self._tap.opened(url)
+        async with self._socket, asyncio.TaskGroup() as group:
+            subscribing = group.create_task(self._subscribe(self._socket))
+            closed = await self._read(self._socket)
+            subscribing.cancel()
+        if not self._closing.is_set():
+            raise self._explain(self._failure or closed, url) from closed
+
+    async def _connect(self, url: str) -> ClientConnection:
+        return await connect(
+            url,
+            compression=None,  # costs more CPU than the bytes are worth
+            max_size=_FRAME_MAX_BYTES,
+            max_queue=_QUEUED_FRAMES,
+            ping_interval=_PING_SECONDS,
+            ping_timeout=_PING_SECONDS,
+            close_timeout=5,
+            proxy=self._proxy or True,
+        )
 
     async def close(self) -> None:
         """End the connection politely; `run` returns when everything received is taken."""
-        self._closing = True
+        self._closing.set()
         if self._socket is not None:
             await self._socket.close()
+        elif self._connecting is not None and not self._connecting.expired():
+            self._connecting.reschedule(0)
 
     async def _subscribe(self, socket: ClientConnection) -> None:
         subscriptions = self._adapter.subscribe(self._streams, 1)
         self._unacknowledged = {subscription.request_id for subscription in subscriptions}
         # Our pings count too, so the venue's limit is not used up.
         pause = 1.0 / max(1.0, self._adapter.limits.messages_per_second - 1)
-        for subscription in subscriptions:
-            await socket.send(subscription.frame)
-            if self._tap is not None:
-                self._tap.sent(subscription.frame)
-            await asyncio.sleep(pause)
         try:
+            for subscription in subscriptions:
+                await socket.send(subscription.frame)
+                if self._tap is not None:
+                    self._tap.sent(subscription.frame)
+                await asyncio.sleep(pause)
             async with asyncio.timeout(_ACK_SECONDS):
-                await self.live.wait()
+                await self._answered.wait()
+        except ConnectionClosed:
+            return  # `_read` sees it too, and tells
         except TimeoutError:
-            raise Retryable(f"a subscription was not acknowledged within {_ACK_SECONDS:.0f} s") from None
+            self._failure = Retryable(f"a subscription was not acknowledged within {_ACK_SECONDS:.0f} s")
+        if self._failure is not None:
+            await socket.close()  # and `_read` takes what came before
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: ClientConnection) -> ConnectionClosed:
+        """Take frames until the connection is closed and the library's queue is empty; return how it was closed."""
         recv, sink, now_ns, adapter, tap = socket.recv, self._sink, clock.now_ns, self._adapter, self._tap
         take = sink.take
         while True:
             try:
                 frame = await recv(decode=False)
-            except ConnectionClosed:
-                if self._closing:
-                    return
-                raise
+            except ConnectionClosed as closed:
+                return closed
             received_ns = now_ns()
             if tap is not None:
                 tap.received(frame, received_ns)
@@ -152,18 +169,17 @@ class Session:
             self._on_change()
             return
         if control.error is not None:
-            raise Retryable(f"the venue refused a subscription: {control.error}")
+            self._failure = Retryable(f"the venue refused a subscription: {control.error}")
+            self._answered.set()
+            return
         self._unacknowledged.discard(control.request_id)
         if not self._unacknowledged:
+            self._answered.set()
             self.live.set()
             self._on_change()
 
     def _explain(self, error: BaseException, url: str) -> Retryable:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        exchange, host = self._adapter.exchange, url.split("/")[2]
-        if isinstance(error, Blocked):
-            return error
+        exchange, host = self._adapter.exchange, _host(url)
         if isinstance(error, InvalidStatus):
             status = error.response.status_code
             if status in (403, 451):
@@ -174,3 +190,7 @@ class Session:
                 retry_after_seconds=float(after) if after.isdigit() else None,
             )
         return Retryable(f"{exchange}: {host}: {error or type(error).__name__}")
+
+
+def _host(url: str) -> str:
+    return url.split("/")[2]

@@ -47,7 +47,8 @@ class Server:
     """A server whose data, sockets, password and logs all live in `data_dir`.
 
     It outlives the process that starts it. It listens on a socket in a folder of mode 0700 and on 127.0.0.1, on
-    both with a generated password only. `durable=False` is for data that may be lost with the machine: tests.
+    both with a generated password only. `durable=False` is for tests: even a server that is killed alone then forgets
+    its last commits, and a machine that crashes may break it.
     Every method may be called again, and by several processes at once. Every method raises DatabaseUnavailable
     where the system refuses, and ConfigError where `data_dir` holds something that ingest did not make.
     """

@@ -80,7 +80,7 @@ def configuration(
     ]
     if not durable:
         lines += [
-            "# A throw-away server: a crash of the machine may lose or break it.",
+            "# A throw-away server: killed, it forgets its last commits; a crash of the machine may break it.",
             "fsync = off",
             "synchronous_commit = off",
             "full_page_writes = off",

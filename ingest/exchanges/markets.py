@@ -104,7 +104,7 @@ def _instrument(exchange: str, market: dict[str, Any]) -> Instrument:
 
 
 def _cause(error: BaseException) -> str:
-    """ccxt's message names the request; what went wrong is said by the error below it."""
+    """Ccxt's message names the request; what went wrong is said by the error below it."""
     below = error.__cause__ or error.__context__
     return f"{_short(error)}: {_short(below)}" if below is not None and str(below) else _short(error)
 

@@ -280,6 +280,8 @@ def folder() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="ingest-test-", dir="/tmp"))
     path.chmod(0o711)
     yield path
+    if found := installed(default_root()):
+        Server(found, path / "data").destroy()
     shutil.rmtree(path)
 
 
@@ -439,7 +441,8 @@ def test_someone_elses_folder_is_left_alone(binaries: Binaries, folder: Path) ->
     assert [entry.name for entry in folder.iterdir()] == ["letter"]
 
 
-def test_a_killed_server_recovers_what_was_committed(server: Server) -> None:
+def test_a_killed_server_recovers_what_was_committed(binaries: Binaries, folder: Path) -> None:
+    server = Server(binaries, folder / "data")
     dsn = server.up()
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS n")
@@ -450,6 +453,7 @@ def test_a_killed_server_recovers_what_was_committed(server: Server) -> None:
             time.sleep(0.001)
         assert server.up() == dsn  # at once, while this connection's process may still be ending
     assert one(dsn, "SELECT n FROM kept") == 42
+    server.destroy()
 
 
 def test_a_kill_while_making_leaves_nothing_half_done(server: Server) -> None:

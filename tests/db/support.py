@@ -1,0 +1,271 @@
+"""Records to write, what the database must then hold, and a line to the database that can be cut."""
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from ingest.clock import MILLISECOND, MINUTE, SECOND
+from ingest.records import Candle, CandleSource, Instrument, Levels, OrderBook, Reject, Side, Trade
+from tests.conftest import Fetch
+
+BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
+ETH = Instrument("binance", "ETH/USDT", "ETHUSDT", "spot", "ETH", "USDT")
+
+NOON = 1_795_262_400 * SECOND
+"""2026-11-21 12:00:00 UTC."""
+DAY = 24 * 60 * MINUTE
+
+Rows = list[tuple[Any, ...]]
+
+
+def trade(
+    trade_id: str = "1",
+    *,
+    time_ns: int = NOON,
+    instrument_id: int = 1,
+    side: Side | None = "buy",
+    price: str = "64000.10",
+    amount: str = "0.00300",
+    received_ns: int = NOON + 50 * MILLISECOND,
+) -> Trade:
+    return Trade(instrument_id, time_ns, trade_id, side, price, amount, received_ns)
+
+
+def trades(count: int, *, first: int = 1, instrument_id: int = 1, start_ns: int = NOON) -> list[Trade]:
+    """Trades with ids from `first`, a millisecond apart."""
+    return [
+        trade(
+            str(number),
+            time_ns=start_ns + number * MILLISECOND,
+            instrument_id=instrument_id,
+            side="sell" if number % 3 else "buy",
+            price=f"{60_000 + number}.{number % 100:02}",
+            amount=f"0.{number + 1:08}",
+            received_ns=start_ns + number * MILLISECOND + 7_000,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def candle(
+    *,
+    time_ns: int = NOON,
+    instrument_id: int = 1,
+    source: CandleSource = CandleSource.STREAM,
+    close: str = "105",
+    high: str = "110",
+    low: str = "90",
+    volume: str = "12.5",
+    quote_volume: str | None = "1300.25",
+    trades: int | None = 42,
+    received_ns: int = NOON + MINUTE,
+) -> Candle:
+    return Candle(
+        instrument_id, time_ns, "100", high, low, close, volume, quote_volume, trades, "6.25", "650", source, received_ns
+    )
+
+
+def book(
+    *,
+    time_ns: int = NOON,
+    instrument_id: int = 1,
+    bids: Levels = (("99.9", "1"), ("99.8", "2.50")),
+    asks: Levels = (("100.1", "3"),),
+    event_ns: int | None = NOON - 3_000_000,
+    sequence: int | None = 77,
+    in_sync: bool = True,
+) -> OrderBook:
+    return OrderBook(instrument_id, time_ns, event_ns, sequence, bids, asks, in_sync, time_ns + 9_000)
+
+
+def moment(time_ns: int) -> datetime:
+    """The time cut to microseconds, by integers alone."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+
+
+def _number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def trade_row(t: Trade) -> tuple[Any, ...]:
+    times = moment(t.time_ns), moment(t.received_ns)
+    return (times[0], t.instrument_id, t.trade_id, t.side, _number(t.price), _number(t.amount), times[1])
+
+
+def candle_row(c: Candle) -> tuple[Any, ...]:
+    prices = map(_number, (c.open, c.high, c.low, c.close, c.volume, c.quote_volume))
+    taker = map(_number, (c.taker_buy_volume, c.taker_buy_quote_volume))
+    return (moment(c.time_ns), c.instrument_id, *prices, c.trades, *taker, int(c.source), moment(c.received_ns))
+
+
+def book_row(b: OrderBook) -> tuple[Any, ...]:
+    arrays = [[Decimal(level[side]) for level in levels] for levels in (b.bids, b.asks) for side in (0, 1)]
+    event = None if b.event_ns is None else moment(b.event_ns)
+    return (moment(b.time_ns), b.instrument_id, event, b.sequence, *arrays, b.in_sync, moment(b.received_ns))
+
+
+def reject_row(r: Reject) -> tuple[Any, ...]:
+    return (moment(r.received_ns), r.exchange, r.stream, r.reason, r.payload)
+
+
+def expected(*records: Trade) -> Rows:
+    """What `stored_trades` returns when exactly these are stored."""
+    return sorted(map(trade_row, records), key=lambda row: (row[1], row[0], row[2]))
+
+
+def stored_trades(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT time, instrument_id, trade_id, side::text, price, amount, received_at FROM ingest.trades"
+        ' ORDER BY instrument_id, time, trade_id COLLATE "C"'
+    )
+
+
+def stored_candles(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT time, instrument_id, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,"
+        " taker_buy_quote_volume, source, received_at FROM ingest.candles_1m ORDER BY instrument_id, time"
+    )
+
+
+def stored_books(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT time, instrument_id, event_time, sequence, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,"
+        " received_at FROM ingest.order_books ORDER BY instrument_id, time"
+    )
+
+
+def stored_rejects(fetch: Fetch) -> Rows:
+    return fetch("SELECT received_at, exchange, stream, reason, payload FROM ingest.rejected ORDER BY rejected_id")
+
+
+def stored_gaps(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT instrument_id, channel, from_time, to_time, from_id, to_id, cause, evidence, state"
+        " FROM ingest.gaps ORDER BY gap_id"
+    )
+
+
+def progress(fetch: Fetch, channel: str = "trades") -> Rows:
+    """(instrument_id, last_time, last_sequence, last_received_at, rows_stored, rows_duplicate), whether committed_at."""
+    return fetch(
+        "SELECT instrument_id, last_time, last_sequence, last_received_at, rows_stored, rows_duplicate,"
+        " committed_at IS NOT NULL FROM ingest.streams WHERE channel = %s ORDER BY instrument_id",
+        channel,
+    )
+
+
+class Proxy:
+    """A TCP line to the database's server that can be cut, refused, or stalled in the direction of the server."""
+
+    def __init__(self, url: str) -> None:
+        self._target = urlsplit(url)
+        self._server: asyncio.Server | None = None
+        self._lines: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self._refusing = False
+        self._cut_after: int | None = None
+        self.forwarded_bytes = 0
+        self.stalled = asyncio.Event()
+        self.connections = 0
+
+    async def __aenter__(self) -> "Proxy":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.cut()
+        self._open.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        port = self._server.sockets[0].getsockname()[1]
+        login = self._target.netloc.rpartition("@")[0]
+        return self._target._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
+
+    def cut(self) -> None:
+        """Break every line there is."""
+        for line in self._lines:
+            line.transport.abort()
+
+    def refuse(self) -> None:
+        """Break every line, and each new one at once."""
+        self._refusing = True
+        self.cut()
+
+    def accept(self) -> None:
+        self._refusing = False
+
+    def cut_after(self, count: int) -> None:
+        """Let `count` more bytes through to the server, then break the lines."""
+        self._cut_after = self.forwarded_bytes + count
+
+    def stall(self) -> None:
+        """Hold what goes to the server; `stalled` is set when something is held."""
+        self.stalled.clear()
+        self._open.clear()
+
+    def flow(self) -> None:
+        self._open.set()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        self._lines.add(writer)
+        upstream = None
+        try:
+            if not self._refusing:
+                up_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port or 5432)
+                self._lines.add(upstream)
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._to_server(reader, upstream))
+                    group.create_task(self._pump(up_reader, writer))
+        except* OSError:
+            pass
+        finally:
+            for line in (writer, upstream):
+                if line is not None:
+                    self._lines.discard(line)
+                    line.close()
+                    with suppress(OSError):
+                        await line.wait_closed()
+            self._tasks.discard(task)
+
+    async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            if not self._open.is_set():
+                self.stalled.set()
+                await self._open.wait()
+            if self._cut_after is not None and self.forwarded_bytes + len(data) > self._cut_after:
+                writer.write(data[: self._cut_after - self.forwarded_bytes])
+                await writer.drain()
+                self._cut_after = None
+                self.cut()
+                return
+            self.forwarded_bytes += len(data)
+            writer.write(data)
+            await writer.drain()
+        self.cut_pair(writer)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+        self.cut_pair(writer)
+
+    def cut_pair(self, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            writer.close()
