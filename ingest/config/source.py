@@ -23,7 +23,9 @@ from ingest.config.problems import (
 from ingest.config.secret import redact_dsn
 from ingest.errors import ConfigError
 
-OTHER_VARIABLES = frozenset({"INGEST_CONFIG", "INGEST_CACHE_DIR", "INGEST_CONTAINER_PASSWORD", "INGEST_CONTAINER_PORT"})
+OTHER_VARIABLES = frozenset(
+    {"INGEST_CONFIG", "INGEST_CACHE_DIR", "INGEST_DATA_DIR", "INGEST_CONTAINER_PASSWORD", "INGEST_CONTAINER_PORT"}
+)
 """`INGEST_…` variables that are no keys of the configuration: the path of its file."""
 
 DEFAULT = "default"

@@ -5,7 +5,7 @@ system; the machine must be Debian 12 or newer, amd64 or arm64. Everything here 
 in async code.
 
     binaries = prepare(default_root(), report)
-    server = Server(binaries, default_data_dir(default_root()), report=report)
+    server = Server(binaries, default_data_dir(), report=report)
     dsn = server.up()
 
 Where this way is not open, `errors.DatabaseUnavailable` says which ways are.

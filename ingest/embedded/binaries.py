@@ -79,7 +79,7 @@ class _Marker(Struct, frozen=True):
 
 
 def default_root() -> Path:
-    """The folder for packages, programs and data: INGEST_CACHE_DIR, else XDG_CACHE_HOME/ingest, else ~/.cache/ingest.
+    """The folder for packages and programs: INGEST_CACHE_DIR, else XDG_CACHE_HOME/ingest, else ~/.cache/ingest.
 
     For root it is /var/cache/ingest unless one of those variables names a folder that the server's account can
     reach. PostgreSQL refuses to run as root, so root drops to an unprivileged account, which must pass every

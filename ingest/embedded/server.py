@@ -16,6 +16,8 @@ from ingest.embedded.command import Report, clean_environment, exclusively, plai
 from ingest.embedded.watchdog import watchdog
 from ingest.errors import DatabaseUnavailable
 
+ROOT_DATA = Path("/var/lib/ingest")
+
 
 class Status(Struct, frozen=True):
     """`dsn` has no password; `pid` is None when the server does not run, `port` and `dsn` before it is first made."""
@@ -38,9 +40,18 @@ class ClientCommand(Struct, frozen=True):
     environment: dict[str, str]
 
 
-def default_data_dir(root: Path, name: str = "default") -> Path:
-    """Where the data of the server `name` lives: below `root`, which the server's account is known to reach."""
-    return root / "data" / name
+def default_data_dir(name: str = "default") -> Path:
+    """Where the data of the server `name` lives, apart from the cache, which a person may delete at any time.
+
+    INGEST_DATA_DIR, else XDG_DATA_HOME/ingest, else ~/.local/share/ingest; for root, whose home is closed to the
+    server's account, /var/lib/ingest unless INGEST_DATA_DIR says otherwise.
+    """
+    if named := os.environ.get("INGEST_DATA_DIR"):
+        return Path(named).expanduser().resolve() / name
+    if server_account() is not None:
+        return ROOT_DATA / name
+    xdg = os.environ.get("XDG_DATA_HOME")
+    return (Path(xdg) if xdg else Path.home() / ".local" / "share").resolve() / "ingest" / name
 
 
 class Server:

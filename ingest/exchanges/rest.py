@@ -11,6 +11,7 @@ from ingest import __version__, clock
 from ingest.errors import Blocked, Rejected, Retryable
 from ingest.exchanges.adapter import Request
 from ingest.exchanges.limiter import Limiter
+from ingest.retry import BLOCKED_RETRY_SECONDS
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _SHOWN = 200
@@ -75,6 +76,7 @@ class Rest:
         what = f"{self._exchange}: HTTP {response.status} from {_host(request.url)}"
         text = body[:_SHOWN].decode(errors="replace")
         if response.status in (403, 451):
+            self._limiter.hold_until(clock.now_ns() + int(BLOCKED_RETRY_SECONDS * clock.SECOND))
             return blocked(self._exchange, response.status)
         if response.status in (418, 429):
             wait = _retry_after(response.headers.get("Retry-After"))

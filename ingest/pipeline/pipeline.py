@@ -15,7 +15,7 @@ from tenacity import RetryCallState
 
 from ingest import clock, retry
 from ingest.pipeline.batcher import Batch, Batcher, Limits
-from ingest.records import OrderBook, Row
+from ingest.records import Row
 from ingest.store.copy_writer import CopyWriter, Record, Written
 
 log = structlog.get_logger()
@@ -147,7 +147,7 @@ class Pipeline:
             self._enqueue(batch)
 
     def _enqueue(self, batch: Batch) -> None:
-        if isinstance(batch.records[0], Row | OrderBook):
+        if isinstance(batch.records[0], Row):
             self.counts.received += len(batch.records)
         self._queues[batch.writer].append(batch)
         self._arrived[batch.writer].set()

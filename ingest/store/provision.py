@@ -61,7 +61,7 @@ def embedded_server(report: Report) -> embedded.Server:
     """The embedded server, its programs fetched where they are missing; not started."""
     root = embedded.default_root()
     binaries = embedded.prepare(root, report)
-    return embedded.Server(binaries, embedded.default_data_dir(root), report=report)
+    return embedded.Server(binaries, embedded.default_data_dir(), report=report)
 
 
 def container_engine() -> bool:
@@ -123,7 +123,7 @@ def describe(configured: str | None) -> dict[str, str]:
     binaries = embedded.installed(embedded.default_root())
     if binaries is None:
         return {"origin": "embedded", "state": "not made yet: `ingest db up` makes it"}
-    server = embedded.Server(binaries, embedded.default_data_dir(embedded.default_root()))
+    server = embedded.Server(binaries, embedded.default_data_dir())
     status = server.status()
     facts = {
         "origin": "embedded",
