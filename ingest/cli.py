@@ -33,22 +33,49 @@ ConfigFile = Annotated[
 ]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from ingest import __version__
+
+        print(f"ingest {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Collect market data into TimescaleDB: exact, complete, queryable."""
+
+
 def main() -> None:
     """Run a command. A user's mistake is one message on standard error and an exit code, never a traceback."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except IngestError as error:
         _end(str(error), error.exit_code)
-    except typer.Exit as end:
-        sys.exit(end.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _end("interrupted", Exit.INTERRUPTED)
     except Exception as error:
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's own: a wrong command line
-            error.show() if hasattr(error, "show") else None
-            sys.exit(error.exit_code)
+        if (show := getattr(error, "show", None)) is not None:  # a wrong command line: typer words it
+            show()
+            sys.exit(Exit.USAGE)
+        if (translated := _from_database(error)) is not None:
+            _end(str(translated), translated.exit_code)
         raise
-    sys.exit(Exit.OK)
+    sys.exit(code or Exit.OK)
+
+
+def _from_database(error: Exception) -> IngestError | None:
+    import psycopg
+
+    from ingest.store import database
+
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
+        return ConfigError("the database is not migrated. Run `ingest migrate`.")
+    return database.translate(error) if isinstance(error, psycopg.Error) else None
 
 
 def _end(message: str, code: int) -> Never:
@@ -64,6 +91,18 @@ def _load(path: Path | None, *, required: bool = False, overrides: dict[str, obj
     if path is None and (required or Path("ingest.toml").exists()):
         path = Path("ingest.toml")
     return load(path, environ=os.environ, overrides=overrides)
+
+
+def _load_for(exchange: str, path: Path | None) -> "Loaded":
+    """The configuration for a command that names its exchange, with the log set up."""
+    from ingest import log
+    from ingest.exchanges import ADAPTERS
+
+    loaded = _load(path)
+    if exchange not in ADAPTERS:
+        raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
+    log.configure(loaded.config.log.level, loaded.config.log.format)
+    return loaded
 
 
 def _configured_url(loaded: "Loaded") -> str | None:
@@ -129,6 +168,27 @@ def check_config(config: ConfigFile = None) -> None:
 
 
 @app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects, for programs.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Say nothing when all is well; exit 1 when it is not.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show every stream: state, last commit, lag, rates. Read from the database."""
+    from rich.console import Console
+
+    from ingest import status as streams
+    from ingest.store import provision
+
+    url = provision.locate(_configured_url(_load(config)))
+    if check:
+        raise typer.Exit(streams.check(url, Console(stderr=True)))
+    raise typer.Exit(streams.show(url, watch=watch, as_json=as_json, console=Console()))
+
+
+@app.command()
 def demo(
     seconds: Annotated[float, typer.Option(min=1, max=3600, help="How long to stream.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the simulated market.")] = 7,
@@ -152,16 +212,30 @@ def record(
     config: ConfigFile = None,
 ) -> None:
     """Save an exchange's raw traffic, websocket and REST, for `replay` and for tests."""
-    from ingest import log
+    from rich.console import Console
+
     from ingest import record as recording
 
-    loaded = _load(config)
-    log.configure(loaded.config.log.level, loaded.config.log.format)
-    from ingest.exchanges import ADAPTERS
+    loaded = _load_for(exchange, config)
+    code = recording.record(loaded.config, exchange, symbols, seconds=seconds, folder=output, console=Console())
+    raise typer.Exit(code)
 
-    if exchange not in ADAPTERS:
-        raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
-    raise typer.Exit(recording.record(loaded.config, exchange, symbols, seconds=seconds, folder=output))
+
+@app.command()
+def probe(
+    exchange: Annotated[str, typer.Argument(help="The exchange's name: binance.")],
+    symbols: Annotated[list[str] | None, typer.Argument(help="Unified symbols; default: BTC/USDT.")] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600)] = 30,
+    config: ConfigFile = None,
+) -> None:
+    """Listen to the real exchange for a while and say whether the adapter understands it. Stores nothing."""
+    from rich.console import Console
+
+    from ingest import probe as probing
+
+    loaded = _load_for(exchange, config)
+    code = probing.probe(loaded.config, exchange, symbols or ["BTC/USDT"], seconds=seconds, console=Console())
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -245,11 +319,3 @@ def database_destroy(
         typer.confirm("Delete the embedded server and everything it stores?", abort=True)
     provision.embedded_server(_say).destroy()
     print("the embedded server and its data are deleted")
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from ingest import __version__
-
-    print(__version__)

@@ -44,6 +44,18 @@ def up(configured: str | None, report: Report) -> Database:
     return Database(embedded_server(report).up(), "embedded")
 
 
+def locate(configured: str | None) -> str:
+    """The DSN of the database that `up` would use, without starting anything."""
+    if configured:
+        return configured
+    if container_engine():
+        return _container_url()
+    binaries = embedded.installed(embedded.default_root())
+    if binaries is None:
+        raise DatabaseUnavailable("There is no database yet: `ingest db up` makes one, or set DATABASE_URL.")
+    return embedded.Server(binaries, embedded.default_data_dir()).dsn
+
+
 def down(configured: str | None) -> str:
     """Stop what `up` would have started; return what was done, in words."""
     if configured:
