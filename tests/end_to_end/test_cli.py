@@ -1,0 +1,150 @@
+"""The `ingest` command as a user meets it: messages, exit codes, and the audit that must be able to fail."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ingest.simulator.audit import audit
+from ingest.store.database import connect_sync
+from tests.end_to_end.processes import Daemon, Simulator
+
+
+def ingest(*arguments: str, url: str | None = None, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
+    environment.pop("DATABASE_URL", None)
+    if url is not None:
+        environment["DATABASE_URL"] = url
+    return subprocess.run(
+        [sys.executable, "-m", "ingest", *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=folder,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--version"], 0, ""),
+        (["stats"], 2, "No such command 'stats'"),
+        (["run"], 2, "ingest.toml: no such file; copy the example"),
+        (["replay", "nothing.gz"], 2, "nothing.gz: there is no such file"),
+        (["record", "binanze", "BTC/USDT"], 2, "exchange 'binanze' has no adapter; there are: binance"),
+    ],
+)
+def test_a_users_mistake_is_a_message_and_an_exit_code(
+    arguments: list[str], code: int, message: str, tmp_path: Path
+) -> None:
+    result = ingest(*arguments, folder=tmp_path)
+    assert result.returncode == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_wrong_key_is_named_with_its_line_and_the_right_spelling(tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text("[book]\ndepht = 10\n")
+    result = ingest("check-config", folder=tmp_path)
+    assert result.returncode == 2
+    assert "ingest.toml:2: book.depht" in result.stderr
+    assert 'did you mean "depth"?' in result.stderr
+
+
+def test_a_database_that_is_away_or_not_migrated_is_said_so(empty_database_url: str) -> None:
+    away = ingest("status", url="postgresql://ingest:planted@127.0.0.1:1/x")
+    assert (away.returncode, "Traceback" in away.stderr, "planted" in away.stderr) == (3, False, False)
+    bare = ingest("status", url=empty_database_url)
+    assert (bare.returncode, bare.stderr) == (2, "ingest: the database is not migrated. Run `ingest migrate`.\n")
+
+
+def test_migrate_says_what_it_does_and_does_it_once(empty_database_url: str) -> None:
+    dry = ingest("migrate", "--dry-run", url=empty_database_url)
+    first = ingest("migrate", url=empty_database_url)
+    again = ingest("migrate", url=empty_database_url)
+    assert [result.returncode for result in (dry, first, again)] == [0, 0, 0]
+    assert "would apply 0001_schemas_and_reference.sql" in dry.stdout
+    assert "applied sql/migrations/0001_schemas_and_reference.sql" in first.stdout
+    assert again.stdout == "the database is up to date\n"
+
+
+def test_status_tells_of_every_stream(venue: Simulator, daemon: Daemon) -> None:
+    daemon.wait_until_live()
+    venue.ledger.pause(paused=False)
+    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.order_books") > 0)
+    result = ingest("status", "--json", url=daemon.database_url)
+    streams = json.loads(result.stdout)
+    assert sorted((s["exchange"], s["symbol"], s["channel"], s["state"]) for s in streams) == [
+        ("binance", symbol, channel, "live")
+        for symbol in ("BTC/USDT", "ETH/USDT", "SOL/USDT")
+        for channel in ("book", "candles", "trades")
+    ]
+    assert all(s["rows_per_second"] > 0 for s in streams if s["channel"] == "trades")
+    assert ingest("status", "--check", url=daemon.database_url).returncode == 0
+    daemon.close()
+    with connect_sync(daemon.database_url, role="test") as connection:
+        connection.execute(
+            "UPDATE ingest.streams SET state = 'reconnecting', committed_at = now() - INTERVAL '6 minutes'"
+        )
+    ill = ingest("status", "--check", url=daemon.database_url)
+    assert (ill.returncode, ill.stderr.count("reconnecting")) == (1, 9)
+
+
+def test_a_recording_replays_into_what_was_sent(venue: Simulator, tmp_path: Path, database_url: str) -> None:
+    (tmp_path / "ingest.toml").write_text(f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n')
+    venue.ledger.pause(paused=False)
+    recorded = ingest("record", "binance", "*/USDT", "--seconds", "3", "-o", "recordings", folder=tmp_path)
+    assert recorded.returncode == 0, recorded.stderr
+    truth = venue.ledger.pause(paused=True)
+    for _ in range(2):
+        replayed = ingest("replay", "recordings/BINANCE.ws.1.0.gz", "--to-database", folder=tmp_path, url=database_url)
+        assert replayed.returncode == 0, replayed.stdout + replayed.stderr
+    with connect_sync(database_url, role="test") as connection:
+        stored = connection.execute(
+            "SELECT i.native_symbol, min(t.trade_id::bigint), max(t.trade_id::bigint), array_agg("
+            " (t.trade_id || ' ' || (extract(epoch FROM t.time) * 1000000)::bigint || ' ' || t.side || ' ' || t.price"
+            "  || ' ' || t.amount) ORDER BY t.trade_id::bigint)"
+            " FROM ingest.trades t JOIN ingest.instruments i USING (instrument_id) GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    assert [row[0] for row in stored] == sorted(symbol.symbol for symbol in truth.symbols)
+    for symbol, first, last, rows in stored:
+        assert len(rows) > 50
+        assert rows == [" ".join(map(str, trade)) for trade in venue.ledger.trades(symbol, first, last)]
+
+
+def test_the_audit_sees_a_row_missing_changed_and_added(venue: Simulator, daemon: Daemon) -> None:
+    daemon.wait_until_live()
+    venue.ledger.pause(paused=False)
+    time.sleep(1.5)
+    venue.ledger.pause(paused=True)
+    daemon.wait_until_committed(venue)
+    assert daemon.stop() == 0
+    with connect_sync(daemon.database_url, role="test") as connection:
+        connection.execute("DELETE FROM ingest.trades WHERE ctid = (SELECT ctid FROM ingest.trades LIMIT 1)")
+        connection.execute(
+            "UPDATE ingest.trades SET price = price + 0.00000001 WHERE (instrument_id, trade_id) ="
+            " (SELECT instrument_id, max(trade_id) FROM ingest.trades GROUP BY 1 ORDER BY 1 LIMIT 1)"
+        )
+        connection.execute(
+            "INSERT INTO ingest.candles_1m SELECT time + INTERVAL '1 second', instrument_id, open, high, low, close,"
+            " volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume, source, received_at"
+            " FROM ingest.candles_1m ORDER BY time LIMIT 1"
+        )
+        connection.execute("UPDATE ingest.order_books SET bid_amounts[1] = bid_amounts[1] + 1")
+    trades, candles, books = audit(daemon.database_url, venue.ledger, since=venue.since, depth=20)
+    assert (trades.equal, trades.missing, trades.different, trades.unexpected) == (False, 1, 1, 0)
+    assert (candles.equal, candles.unexpected) == (False, 1)
+    assert (books.equal, books.different) == (False, books.compared)
+
+
+def test_the_demo_ends_with_equality(database_url: str) -> None:
+    result = ingest("demo", "--seconds", "3", url=database_url)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("equal") >= 3
+    assert "NOT EQUAL" not in result.stdout
