@@ -146,7 +146,7 @@ def fetch(database_url: str) -> Fetch:
     """Look into `database_url`."""
 
     def fetch_all(statement: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
-        with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC") as connection:
+        with psycopg.connect(database_url, autocommit=True, options="-c timezone=UTC -c datestyle=ISO") as connection:
             cursor = connection.execute(statement, parameters or None)
             return cursor.fetchall() if cursor.description else []
 

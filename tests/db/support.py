@@ -1,10 +1,9 @@
 """Records to write, what the database must then hold, and a line to the database that can be cut."""
 
 import asyncio
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ingest.clock import MILLISECOND, MINUTE, SECOND
@@ -64,7 +63,19 @@ def candle(
     received_ns: int = NOON + MINUTE,
 ) -> Candle:
     return Candle(
-        instrument_id, time_ns, "100", high, low, close, volume, quote_volume, trades, "6.25", "650", source, received_ns
+        instrument_id,
+        time_ns,
+        "100",
+        high,
+        low,
+        close,
+        volume,
+        quote_volume,
+        trades,
+        "6.25",
+        "650",
+        source,
+        received_ns,
     )
 
 
@@ -149,7 +160,7 @@ def stored_gaps(fetch: Fetch) -> Rows:
 
 
 def progress(fetch: Fetch, channel: str = "trades") -> Rows:
-    """(instrument_id, last_time, last_sequence, last_received_at, rows_stored, rows_duplicate), whether committed_at."""
+    """(instrument_id, last_time, last_sequence, last_received_at, rows_stored, rows_duplicate, committed), each."""
     return fetch(
         "SELECT instrument_id, last_time, last_sequence, last_received_at, rows_stored, rows_duplicate,"
         " committed_at IS NOT NULL FROM ingest.streams WHERE channel = %s ORDER BY instrument_id",
@@ -158,31 +169,33 @@ def progress(fetch: Fetch, channel: str = "trades") -> Rows:
 
 
 class Proxy:
-    """A TCP line to the database's server that can be cut, refused, or stalled in the direction of the server."""
+    """A TCP line to the database's server that can be cut, refused, stalled towards the server, or mute from it."""
 
     def __init__(self, url: str) -> None:
         self._target = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._lines: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._open = asyncio.Event()
-        self._open.set()
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._refusing = False
-        self._cut_after: int | None = None
+        self._cut_at: int | None = None
+        self._stall_at: int | None = None
         self.forwarded_bytes = 0
-        self.stalled = asyncio.Event()
         self.connections = 0
+        self.stalled = asyncio.Event()
+        """Set once something is held on its way to the server."""
 
-    async def __aenter__(self) -> "Proxy":
+    async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        self.cut()
-        self._open.set()
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
@@ -195,12 +208,12 @@ class Proxy:
         return self._target._replace(netloc=f"{login}@127.0.0.1:{port}").geturl()
 
     def cut(self) -> None:
-        """Break every line there is."""
+        """Break every line there is; new ones are served."""
         for line in self._lines:
             line.transport.abort()
 
     def refuse(self) -> None:
-        """Break every line, and each new one at once."""
+        """Break every line, and each new one at once, until `accept`."""
         self._refusing = True
         self.cut()
 
@@ -208,64 +221,78 @@ class Proxy:
         self._refusing = False
 
     def cut_after(self, count: int) -> None:
-        """Let `count` more bytes through to the server, then break the lines."""
-        self._cut_after = self.forwarded_bytes + count
+        """Let `count` more bytes through to the server, then break the lines, once."""
+        self._cut_at = self.forwarded_bytes + count
 
-    def stall(self) -> None:
-        """Hold what goes to the server; `stalled` is set when something is held."""
+    def stall_after(self, count: int) -> None:
+        """Let `count` more bytes through to the server, then hold everything until `flow`."""
         self.stalled.clear()
-        self._open.clear()
+        self._stall_at = self.forwarded_bytes + count
 
     def flow(self) -> None:
-        self._open.set()
+        self._stall_at = None
+        self._flowing.set()
+
+    def mute(self) -> None:
+        """Hold what the server answers, until `answer`."""
+        self._answering.clear()
+
+    def answer(self) -> None:
+        self._answering.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         self.connections += 1
-        self._lines.add(writer)
-        upstream = None
+        lines = [writer]
         try:
             if not self._refusing:
-                up_reader, upstream = await asyncio.open_connection(self._target.hostname, self._target.port or 5432)
-                self._lines.add(upstream)
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._to_server(reader, upstream))
-                    group.create_task(self._pump(up_reader, writer))
-        except* OSError:
+                up_reader, up_writer = await asyncio.open_connection(self._target.hostname, self._target.port or 5432)
+                lines.append(up_writer)
+                self._lines.update(lines)
+                ways = {
+                    asyncio.create_task(self._to_server(reader, up_writer)),
+                    asyncio.create_task(self._to_client(up_reader, writer)),
+                }
+                try:
+                    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for way in ways:
+                        way.cancel()
+                    await asyncio.gather(*ways, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
-            for line in (writer, upstream):
-                if line is not None:
-                    self._lines.discard(line)
-                    line.close()
-                    with suppress(OSError):
-                        await line.wait_closed()
+            for line in lines:
+                self._lines.discard(line)
+                line.transport.abort()
             self._tasks.discard(task)
 
     async def _to_server(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
-            if not self._open.is_set():
-                self.stalled.set()
-                await self._open.wait()
-            if self._cut_after is not None and self.forwarded_bytes + len(data) > self._cut_after:
-                writer.write(data[: self._cut_after - self.forwarded_bytes])
-                await writer.drain()
-                self._cut_after = None
-                self.cut()
+            rest = data
+            if self._cut_at is not None and self.forwarded_bytes + len(data) > self._cut_at:
+                await self._forward(writer, data[: self._cut_at - self.forwarded_bytes])
+                self._cut_at = None
+                writer.close()  # what was let through arrives
                 return
-            self.forwarded_bytes += len(data)
-            writer.write(data)
-            await writer.drain()
-        self.cut_pair(writer)
+            if self._stall_at is not None and self.forwarded_bytes + len(data) > self._stall_at:
+                passing = max(0, self._stall_at - self.forwarded_bytes)
+                await self._forward(writer, data[:passing])
+                rest = data[passing:]
+                self._flowing.clear()
+                self.stalled.set()
+            await self._flowing.wait()
+            await self._forward(writer, rest)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        self.forwarded_bytes += len(data)
+        writer.write(data)
+        await writer.drain()
+
+    async def _to_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
+            await self._answering.wait()
             writer.write(data)
             await writer.drain()
-        self.cut_pair(writer)
-
-    def cut_pair(self, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            writer.close()

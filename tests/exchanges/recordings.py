@@ -29,11 +29,11 @@ class Line(NamedTuple):
 
 
 def lines(path: Path) -> Iterator[Line]:
-    """Raises ValueError at a line that has none of the four forms; blank lines and `configuration: …` are passed over."""
+    """Raises ValueError at a line of another form; blank lines and `configuration: …` are passed over."""
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as file:
         for raw in file:
             line = raw.rstrip("\n")
-            if not line:
+            if not line or line.startswith("configuration: "):  # how the recorder was set up
                 continue
             if line[0].isdigit():
                 time, text = line.split(": ", 1)

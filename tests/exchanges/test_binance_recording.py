@@ -5,10 +5,8 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#how
 """
 
 import json
-import sys
 from collections import Counter
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +15,7 @@ from ingest.collect.feed import Feed
 from ingest.exchanges.adapter import Ignored, Options
 from ingest.exchanges.binance import Binance
 from ingest.records import BookDelta, Candle, CandleSource, Instrument, OrderBook, Stream, Trade
-
-sys.path.insert(0, str(Path(__file__).parent))
-from recordings import Line, lines, recording  # noqa: E402 - a neighbour; importlib mode leaves the path alone
+from tests.exchanges.recordings import Line, lines, recording
 
 IDS = {"NKNUSDT": 1, "BLZETH": 2, "LRCBTC": 3, "RUNEEUR": 4}
 DELTAS = {"NKNUSDT": 150, "BLZETH": 10, "LRCBTC": 15, "RUNEEUR": 2}
@@ -209,7 +205,9 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
         stored: list[object] = []
         wanted: list[int] = []
         feed = Feed("binance", stored.extend, wanted.append, cadence_ns=3600 * SECOND_NS)
-        feed.follow([Stream(IDS[symbol], Instrument("binance", symbol, symbol, "spot", "", ""), "book")], DEPTH, adapter)
+        feed.follow(
+            [Stream(IDS[symbol], Instrument("binance", symbol, symbol, "spot", "", ""), "book")], DEPTH, adapter
+        )
         plain = PlainBook()
         lost = False
         for line in every:

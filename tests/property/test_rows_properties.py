@@ -1,0 +1,176 @@
+"""Any text, number and time survives the way through COPY into a real table."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ingest.records import Candle, CandleSource, Gap, OrderBook, Reject, Trade
+from ingest.store.database import connect_sync
+from ingest.store.rows import TABLES, timestamp
+from tests.conftest import TestServer
+
+EXAMPLES = settings(max_examples=40, deadline=None)
+
+# What PostgreSQL can hold as text: everything but NUL and lone surrogates. What it cannot is refused, not changed.
+TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+DECIMALS = st.one_of(
+    st.decimals(allow_nan=False, allow_infinity=False, places=10, min_value=-(10**20), max_value=10**20).map(str),
+    st.integers(-(10**60), 10**60).map(str),
+    st.builds(lambda a, b: f"{a}.{b}", st.integers(0, 10**40), st.from_regex(r"[0-9]{1,40}", fullmatch=True)),
+    st.from_regex(r"-?[0-9]{1,20}\.[0-9]{0,20}(e-?[0-9]{1,2})?", fullmatch=True),
+)
+MICROSECONDS_2262 = 2**63 // 1000
+TIMES = st.integers(100_000 * 1_000, (MICROSECONDS_2262 - 1) * 1_000 + 999)
+IDS = st.integers(-(2**31), 2**31 - 1)
+BIG = st.none() | st.integers(-(2**63), 2**63 - 1)
+LEVELS = st.lists(st.tuples(DECIMALS, DECIMALS), max_size=8).map(tuple)
+
+
+def moment(time_ns: int | None) -> datetime | None:
+    return None if time_ns is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
+
+
+def number(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+@pytest.fixture(scope="module")
+def connection(database_server: TestServer) -> Iterator[psycopg.Connection]:
+    """Temporary tables with the columns of the real ones, and without their checks."""
+    with database_server.migrated() as url, connect_sync(url, role="test") as connected:
+        for table in TABLES.values():
+            connected.execute(f"CREATE TEMP TABLE {table.name} (LIKE ingest.{table.name}, n serial)".encode())
+        yield connected
+
+
+def through_copy(connection: psycopg.Connection, records: list[Any], what: LiteralString) -> list[tuple[Any, ...]]:
+    table = TABLES[type(records[0])]
+    columns = ", ".join(table.columns)
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE pg_temp.{table.name}".encode())
+        with cursor.copy(f"COPY pg_temp.{table.name} ({columns}) FROM STDIN".encode()) as copy:
+            copy.write(table.encode(records))
+        assert cursor.rowcount == len(records)
+        return cursor.execute(f"SELECT {what} FROM pg_temp.{table.name} ORDER BY n".encode()).fetchall()
+
+
+@EXAMPLES
+@given(
+    records=st.lists(
+        st.builds(Trade, IDS, TIMES, TEXT, st.sampled_from(["buy", "sell", None]), DECIMALS, DECIMALS, TIMES),
+        min_size=1,
+    )
+)
+def test_trades(connection: psycopg.Connection, records: list[Trade]) -> None:
+    what = "time, instrument_id, trade_id, side::text, price, amount, received_at"
+    assert through_copy(connection, records, what) == [
+        (
+            moment(t.time_ns), t.instrument_id, t.trade_id, t.side, number(t.price), number(t.amount),
+            moment(t.received_ns),
+        )
+        for t in records
+    ]  # fmt: skip
+
+
+OPTIONAL = st.none() | DECIMALS
+
+
+@EXAMPLES
+@given(
+    records=st.lists(
+        st.builds(
+            Candle, IDS, TIMES, DECIMALS, DECIMALS, DECIMALS, DECIMALS, DECIMALS, OPTIONAL, BIG, OPTIONAL, OPTIONAL,
+            st.sampled_from(CandleSource), TIMES,
+        ),
+        min_size=1, max_size=10,
+    )
+)  # fmt: skip
+def test_candles(connection: psycopg.Connection, records: list[Candle]) -> None:
+    what = (
+        "time, instrument_id, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,"
+        " taker_buy_quote_volume, source, received_at"
+    )
+    assert through_copy(connection, records, what) == [
+        (
+            moment(c.time_ns), c.instrument_id,
+            *map(number, (c.open, c.high, c.low, c.close, c.volume, c.quote_volume)), c.trades,
+            number(c.taker_buy_volume), number(c.taker_buy_quote_volume), int(c.source), moment(c.received_ns),
+        )
+        for c in records
+    ]  # fmt: skip
+
+
+@EXAMPLES
+@given(
+    records=st.lists(
+        st.builds(OrderBook, IDS, TIMES, st.none() | TIMES, BIG, LEVELS, LEVELS, st.booleans(), TIMES),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_order_books(connection: psycopg.Connection, records: list[OrderBook]) -> None:
+    what = (
+        "time, instrument_id, event_time, sequence, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,"
+        " received_at"
+    )
+    assert through_copy(connection, records, what) == [
+        (
+            moment(b.time_ns), b.instrument_id, moment(b.event_ns), b.sequence,
+            *([Decimal(level[side]) for level in levels] for levels in (b.bids, b.asks) for side in (0, 1)),
+            b.in_sync, moment(b.received_ns),
+        )
+        for b in records
+    ]  # fmt: skip
+
+
+@EXAMPLES
+@given(
+    gaps=st.lists(
+        st.builds(
+            Gap, IDS, st.sampled_from(["trades", "candles", "book"]), TEXT, st.none() | TIMES, st.none() | TIMES, BIG,
+            BIG, TEXT,
+        ),
+        min_size=1,
+    ),
+    rejects=st.lists(st.builds(Reject, TEXT, TEXT, TEXT, st.binary(), TIMES), min_size=1),
+)  # fmt: skip
+def test_gaps_and_rejects(connection: psycopg.Connection, gaps: list[Gap], rejects: list[Reject]) -> None:
+    what = "instrument_id, channel, from_time, to_time, from_id, to_id, cause, evidence"
+    connection.execute("ALTER TABLE pg_temp.gaps ALTER gap_id DROP NOT NULL, ALTER state DROP NOT NULL")
+    connection.execute("ALTER TABLE pg_temp.gaps ALTER opened_at DROP NOT NULL")
+    assert through_copy(connection, gaps, what) == [
+        (g.instrument_id, g.channel, moment(g.from_ns), moment(g.to_ns), g.from_id, g.to_id, g.cause, g.evidence)
+        for g in gaps
+    ]
+    connection.execute("ALTER TABLE pg_temp.rejected ALTER rejected_id DROP NOT NULL")
+    assert through_copy(connection, rejects, "received_at, exchange, stream, reason, payload") == [
+        (moment(r.received_ns), r.exchange, r.stream, r.reason, r.payload) for r in rejects
+    ]
+
+
+@EXAMPLES
+@given(reason=st.text())
+def test_any_reason_can_be_kept(connection: psycopg.Connection, reason: str) -> None:
+    connection.execute("ALTER TABLE pg_temp.rejected ALTER rejected_id DROP NOT NULL")
+    ((kept,),) = through_copy(connection, [Reject("x", "y", reason, b"", 10**18)], "reason")
+    if reason.isprintable():
+        assert kept == reason
+
+
+@given(time_ns=TIMES)
+def test_timestamps_are_cut_never_rounded(time_ns: int) -> None:
+    text = timestamp(time_ns)
+    parsed = datetime.fromisoformat(text)
+    assert parsed == moment(time_ns)
+    assert timestamp(time_ns // 1000 * 1000) == text
+
+
+@given(first=TIMES, second=TIMES)
+def test_timestamps_sort_as_their_times(first: int, second: int) -> None:
+    assert (timestamp(first) <= timestamp(second)) == (first // 1000 <= second // 1000)

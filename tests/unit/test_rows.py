@@ -1,0 +1,96 @@
+"""Encoded rows, to the byte."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from ingest.records import Candle, CandleSource, Gap, OrderBook, Reject, Trade
+from ingest.store import rows
+from ingest.store.rows import (
+    TABLES,
+    encode_candles,
+    encode_gaps,
+    encode_order_books,
+    encode_rejects,
+    encode_trades,
+    timestamp,
+)
+
+NOON = 1_795_262_400_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("time_ns", "text"),
+    [
+        (NOON, "2026-11-21 12:00:00.000000+00"),
+        (NOON + 999, "2026-11-21 12:00:00.000000+00"),
+        (NOON + 1_000, "2026-11-21 12:00:00.000001+00"),
+        (NOON + 59_999_999_999, "2026-11-21 12:00:59.999999+00"),
+        (NOON - 1, "2026-11-21 11:59:59.999999+00"),
+        (0, "1970-01-01 00:00:00.0+00"),
+    ],
+)
+def test_timestamp(time_ns: int, text: str) -> None:
+    assert timestamp(time_ns) == text
+    assert timestamp(time_ns) == text  # and from the cache
+
+
+def test_the_cache_of_seconds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "_SECONDS_KEPT", 10)
+    for second in range(100):
+        expected = datetime(2026, 11, 21, 12, tzinfo=UTC) + timedelta(seconds=second, microseconds=5)
+        assert timestamp(NOON + second * 1_000_000_000 + 5_000) == f"{expected:%Y-%m-%d %H:%M:%S.%f}+00"
+        assert len(rows._seconds) <= 65_536
+
+
+TRADE = Trade(7, NOON, "42", "sell", "0.10", "5.000", NOON + 1_999)
+
+
+def test_trades() -> None:
+    assert encode_trades([TRADE, msgspec.structs.replace(TRADE, side=None, trade_id="a\tb\\c\nd\re")]) == (
+        b"2026-11-21 12:00:00.000000+00\t7\t42\tsell\t0.10\t5.000\t2026-11-21 12:00:00.000001+00\n"
+        b"2026-11-21 12:00:00.000000+00\t7\ta\\tb\\\\c\\nd\\re\t\\N\t0.10\t5.000\t2026-11-21 12:00:00.000001+00\n"
+    )
+
+
+def test_candles() -> None:
+    candle = Candle(7, NOON, "1", "4", "0.5", "2", "10", "20", 3, "5", "6", CandleSource.REST, NOON)
+    silent = Candle(7, NOON, "1", "4", "0.5", "2", "10", None, None, None, None, CandleSource.OPEN, NOON)
+    time = b"2026-11-21 12:00:00.000000+00"
+    assert encode_candles([candle, silent]) == (
+        time + b"\t7\t1\t4\t0.5\t2\t10\t20\t3\t5\t6\t30\t" + time + b"\n"
+        + time + b"\t7\t1\t4\t0.5\t2\t10\t\\N\t\\N\t\\N\t\\N\t0\t" + time + b"\n"
+    )  # fmt: skip
+
+
+def test_order_books() -> None:
+    full = OrderBook(7, NOON, NOON + 1_000, 9, (("3", "1"), ("2", "0.10")), (("4", "2"),), True, NOON)
+    empty = OrderBook(7, NOON, None, None, (), (), False, NOON)
+    time = b"2026-11-21 12:00:00.000000+00"
+    assert encode_order_books([full, empty]) == (
+        time + b"\t7\t2026-11-21 12:00:00.000001+00\t9\t{3,2}\t{1,0.10}\t{4}\t{2}\tt\t" + time + b"\n"
+        + time + b"\t7\t\\N\t\\N\t{}\t{}\t{}\t{}\tf\t" + time + b"\n"
+    )  # fmt: skip
+
+
+def test_gaps_and_rejects() -> None:
+    assert encode_gaps([Gap(1, "trades", "a\tb", NOON, None, 5, None, "c\\")]) == (
+        b"1\ttrades\t2026-11-21 12:00:00.000000+00\t\\N\t5\t\\N\ta\\tb\tc\\\\\n"
+    )
+    assert encode_rejects([Reject("x", "y\n", "\0\ud800", b"\x00\xff", NOON)]) == (
+        b"2026-11-21 12:00:00.000000+00\tx\ty\\n\t\\\\0\\\\ud800\t\\\\x00ff\n"
+    )
+
+
+@pytest.mark.parametrize("kind", list(TABLES))
+def test_nothing_is_an_empty_block(kind: type) -> None:
+    assert TABLES[kind].encode([]) == b""
+
+
+def test_as_many_fields_as_columns() -> None:
+    candle = Candle(7, NOON, "1", "4", "0.5", "2", "10", "20", 3, "5", "6", CandleSource.REST, NOON)
+    book = OrderBook(7, NOON, NOON, 9, (), (), True, NOON)
+    for record in (TRADE, candle, book, Gap(1, "trades", "x"), Reject("x", "y", "z", b"", NOON)):
+        table = TABLES[type(record)]
+        assert table.encode([record]).count(b"\t") + 1 == len(table.columns)

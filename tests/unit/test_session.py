@@ -1,0 +1,467 @@
+"""One connection against a scripted venue on this machine: how it begins, what it delivers, how it ends."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+import msgspec
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from ingest.collect import session as session_module
+from ingest.collect.session import Session
+from ingest.errors import Blocked, Rejected, Retryable
+from ingest.exchanges.adapter import Ack, Adapter, Options, Shutdown
+from ingest.exchanges.binance import Binance
+from ingest.records import Instrument, Stream, Trade
+
+pytestmark = pytest.mark.timeout(20)
+
+BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
+STREAMS = [Stream(1, BTC, "trades"), Stream(1, BTC, "book")]
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+class Quick(Binance):
+    """Binance without the pause between two messages."""
+
+    limits = msgspec.structs.replace(Binance.limits, messages_per_second=10_000)
+
+
+class Sink:
+    """Keeps what it is given; waits in `room` while it is held."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.frames: list[bytes] = []
+        self.trades: list[int] = []
+        self.times: list[int] = []
+        self._open = asyncio.Event()
+        if not held:
+            self._open.set()
+
+    @property
+    def full(self) -> bool:
+        return not self._open.is_set()
+
+    async def room(self) -> None:
+        await self._open.wait()
+
+    def release(self) -> None:
+        self._open.set()
+
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown]:
+        self.frames.append(frame)
+        self.times.append(received_ns)
+        try:
+            events = adapter.decode(frame, received_ns)
+        except Rejected:
+            return ()
+        self.trades.extend(int(event.trade_id) for event in events if isinstance(event, Trade))
+        return [event for event in events if isinstance(event, Ack | Shutdown)]
+
+
+class Tap:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+
+    def opened(self, url: str) -> None:
+        self.seen.append(("opened", url))
+
+    def sent(self, frame: str) -> None:
+        self.seen.append(("sent", frame))
+
+    def received(self, frame: bytes, received_ns: int) -> None:
+        assert received_ns > 0
+        self.seen.append(("received", frame.decode()))
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+
+@asynccontextmanager
+async def venue(handler: Handler) -> AsyncIterator[str]:
+    """The venue's address."""
+    async with serve(handler, "127.0.0.1", 0, compression=None, close_timeout=0.05) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+@asynccontextmanager
+async def refusing(status: int, headers: dict[str, str] | None = None) -> AsyncIterator[str]:
+    async def refuse(_connection: ServerConnection, _request: Request) -> Response:
+        return Response(status, HTTPStatus(status).phrase, Headers(headers or {}), b"no")
+
+    async with serve(_silent, "127.0.0.1", 0, process_request=refuse) as server:
+        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+async def _silent(socket: ServerConnection) -> None:
+    await socket.wait_closed()
+
+
+async def acknowledge(socket: ServerConnection) -> None:
+    """Read one request and accept it."""
+    request = json.loads(await socket.recv())
+    await socket.send(json.dumps({"result": None, "id": request["id"]}))
+
+
+def trade(number: int) -> str:
+    data = {"e": "trade", "s": "BTCUSDT", "t": number, "p": "1", "q": "1", "T": 1_600_000_000_000, "m": True}
+    return json.dumps({"stream": "btcusdt@trade", "data": data})
+
+
+def session(url: str, sink: Sink, streams: Sequence[Stream] = tuple(STREAMS), tap: Tap | None = None) -> Session:
+    return Session(Quick({"BTCUSDT": 1}, Options(ws_url=url)), streams, sink, tap=tap)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
+            await asyncio.sleep(0.001)
+
+
+async def test_subscribes_becomes_live_delivers_and_closes() -> None:
+    paths: list[str] = []
+
+    async def handler(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        paths.append(socket.request.path)
+        await acknowledge(socket)
+        for number in range(3):
+            await socket.send(trade(number))
+        await socket.wait_closed()
+
+    sink, tap, changes = Sink(), Tap(), list[tuple[bool, bool]]()
+    async with venue(handler) as url:
+        it = Session(
+            Quick({"BTCUSDT": 1}, Options(ws_url=url)),
+            STREAMS,
+            sink,
+            tap=tap,
+            on_change=lambda: changes.append((it.live.is_set(), it.delivering)),
+        )
+        running = asyncio.create_task(it.run())
+        await until(lambda: len(sink.trades) == 3)
+        assert it.delivering
+        assert not it.expiring
+        await it.close()
+        await running
+    assert sink.trades == [0, 1, 2]
+    assert sink.times == sorted(sink.times)
+    assert changes == [(True, False)]  # once, at the acknowledgement, which is no data
+    assert paths == ["/stream?streams=btcusdt@trade&timeUnit=MICROSECOND"]
+    request = '{"method":"SUBSCRIBE","params":["btcusdt@trade","btcusdt@depth@100ms"],"id":1}'
+    assert tap.seen == [
+        ("opened", url + paths[0]),
+        ("sent", request),
+        *[("received", frame.decode()) for frame in sink.frames],
+    ]
+    assert len(sink.frames) == 4
+
+
+async def test_live_only_when_every_subscription_is_acknowledged() -> None:
+    go = asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        ids = [json.loads(await socket.recv())["id"] for _ in range(3)]
+        for number in (ids[2], ids[0], 77):
+            await socket.send(json.dumps({"result": None, "id": number}))
+        await socket.send(trade(1))
+        await go.wait()
+        await socket.send(json.dumps({"result": None, "id": ids[1]}))
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with venue(handler) as url:
+        it = session(url, sink, [STREAMS[0]] * 450)
+        running = asyncio.create_task(it.run())
+        await until(lambda: bool(sink.trades))
+        assert not it.live.is_set()
+        go.set()
+        await until(it.live.is_set)
+        await it.close()
+        await running
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"error": {"code": 2, "msg": "Invalid request: too many parameters"}, "id": 1}, "too many parameters"),
+        ({"code": 0, "msg": "Unknown property", "id": 1}, "Unknown property"),
+        pytest.param(
+            {"code": 2, "msg": "Invalid request: too many parameters"},
+            "too many parameters",
+            marks=pytest.mark.xfail(strict=True, reason="BUG B1: an error without an id is not heard"),
+        ),
+    ],
+)
+async def test_a_refused_subscription_ends_it_with_the_venues_words(
+    answer: object, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_module, "_ACK_SECONDS", 0.05)
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.recv()
+        await socket.send(json.dumps(answer))
+        await socket.wait_closed()
+
+    async with venue(handler) as url:
+        it = session(url, Sink())
+        with pytest.raises(Retryable, match=said) as caught:
+            await it.run()
+        assert not it.live.is_set()
+        assert not it.delivering
+        assert "binance" in str(caught.value)
+
+
+async def test_never_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_ACK_SECONDS", 0.02)
+
+    async def handler(socket: ServerConnection) -> None:
+        await socket.send(trade(1))  # data does not stand for an acknowledgement
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with venue(handler) as url:
+        with pytest.raises(Retryable, match="not acknowledged"):
+            await session(url, sink).run()
+    assert sink.trades == [1]
+
+
+@pytest.mark.parametrize("how", ["abort", "close", "end"])
+async def test_the_venue_ends_it(how: str) -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        for number in range(50):
+            await socket.send(trade(number))
+        if how == "abort":
+            await asyncio.sleep(0.01)
+            socket.transport.abort()
+        elif how == "close":
+            await socket.close(1001, "going away")
+
+    sink = Sink()
+    async with venue(handler) as url:
+        it = session(url, sink)
+        with pytest.raises(Retryable, match=r"^binance: 127\.0\.0\.1:\d+: ") as caught:
+            await it.run()
+        assert not isinstance(caught.value, Blocked)
+    assert sink.trades == list(range(50))
+    assert it.live.is_set()
+    assert it.delivering
+
+
+async def test_ended_by_the_venue_while_the_sink_is_slow_everything_is_taken() -> None:
+    sent = asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        for number in range(500):
+            await socket.send(trade(number))
+        sent.set()
+
+    sink = Sink(held=True)
+    async with venue(handler) as url:
+        running = asyncio.create_task(session(url, sink).run())
+        await sent.wait()
+        await asyncio.sleep(0.02)
+        assert len(sink.frames) == 1
+        sink.release()
+        with pytest.raises(Retryable):
+            await running
+    assert sink.trades == list(range(500))
+
+
+@pytest.mark.parametrize("count", [10, 900, 5000])
+async def test_close_takes_all_that_was_received(count: int) -> None:
+    """Also what waits in the library's own queue (1,024 frames) and, behind it, in the socket."""
+    sent = 0
+
+    async def handler(socket: ServerConnection) -> None:
+        nonlocal sent
+        await acknowledge(socket)
+        try:
+            for number in range(count):
+                await socket.send(trade(number))
+                sent += 1
+        except ConnectionClosed:
+            return
+        await socket.wait_closed()
+
+    sink = Sink(held=True)
+    async with venue(handler) as url:
+        it = session(url, sink)
+        running = asyncio.create_task(it.run())
+        await until(lambda: sent == count)
+        await asyncio.sleep(0.02)
+        assert len(sink.frames) == 1  # the acknowledgement
+        closing = asyncio.create_task(it.close())
+        await asyncio.sleep(0.02)
+        assert not running.done()
+        sink.release()
+        await closing
+        await running
+    assert sink.trades == list(range(count))
+
+
+async def test_close_when_already_closed_and_twice() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        await socket.close()
+
+    async with venue(handler) as url:
+        it = session(url, Sink())
+        with pytest.raises(Retryable):
+            await it.run()
+        await it.close()
+        await it.close()
+
+
+async def test_closed_before_it_began() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with venue(handler) as url:
+        it = session(url, sink)
+        await it.close()
+        await it.run()
+    assert sink.frames == []
+
+
+async def test_close_while_connecting_is_prompt() -> None:
+    """The venue's machine takes the connection and never answers: an outage's usual face."""
+    taken, done = asyncio.Event(), asyncio.Event()
+
+    async def mute(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        await done.wait()
+        writer.close()
+
+    async with await asyncio.start_server(mute, "127.0.0.1", 0) as server:
+        it = session(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", Sink())
+        running = asyncio.create_task(it.run())
+        await taken.wait()
+        await it.close()
+        async with asyncio.timeout(0.5):
+            await running
+        done.set()
+
+
+@pytest.mark.xfail(strict=True, raises=RuntimeError, reason="BUG S3: close reschedules a time-out that is over")
+async def test_close_after_connecting_failed() -> None:
+    """What a supervisor does that is stopped while the venue cannot be reached."""
+    it = session("ws://127.0.0.1:1", Sink())
+    with pytest.raises(Retryable):
+        await it.run()
+    await it.close()
+
+
+async def test_shutdown_makes_it_expire() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        await socket.send(json.dumps({"e": "serverShutdown", "E": 1_770_123_456_789}))
+        await socket.wait_closed()
+
+    changes: list[bool] = []
+    async with venue(handler) as url:
+        adapter = Quick({"BTCUSDT": 1}, Options(ws_url=url))
+        it = Session(adapter, STREAMS, Sink(), on_change=lambda: changes.append(it.expiring))
+        running = asyncio.create_task(it.run())
+        await until(lambda: it.expiring)
+        assert changes == [False, True]
+        assert not it.delivering
+        await it.close()
+        await running
+
+
+@pytest.mark.parametrize("status", [403, 451])
+async def test_a_refused_address_is_blocked(status: int) -> None:
+    async with refusing(status) as url:
+        with pytest.raises(Blocked, match=f"HTTP {status}.*proxy"):
+            await session(url, Sink()).run()
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "after"),
+    [
+        (429, {"Retry-After": "7"}, 7.0),
+        (418, {"Retry-After": "120"}, 120.0),
+        (429, {}, None),
+        (429, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, None),
+        (503, {"Retry-After": "-1"}, None),
+        (500, {}, None),
+        (404, {}, None),
+        (200, {}, None),
+    ],
+)
+async def test_a_refused_connection_is_tried_again(status: int, headers: dict[str, str], after: float | None) -> None:
+    async with refusing(status, headers) as url:
+        with pytest.raises(Retryable, match=f"^binance: HTTP {status} from 127") as caught:
+            await session(url, Sink()).run()
+    assert not isinstance(caught.value, Blocked)
+    assert caught.value.retry_after_seconds == after
+
+
+async def test_nobody_listens() -> None:
+    with pytest.raises(Retryable, match=r"binance: 127\.0\.0\.1:1: "):
+        await session("ws://127.0.0.1:1", Sink()).run()
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1:1/login", "ws://127.0.0.1:1/elsewhere", "", "ws://", "\\"])
+async def test_a_redirect_elsewhere(location: str) -> None:
+    """A hotel's log-in page answers for every host."""
+    async with refusing(302, {"Location": location}) as url:
+        with pytest.raises(Retryable):
+            await session(url, Sink()).run()
+
+
+async def test_not_a_venue_at_all() -> None:
+    async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 mail.example.org ESMTP\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(nonsense, "127.0.0.1", 0) as server:
+        with pytest.raises(Retryable):
+            await session(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", Sink()).run()
+
+
+async def test_a_frame_beyond_the_bound_ends_the_connection_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_FRAME_MAX_BYTES", 1000)
+
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        await socket.send(trade(1))
+        await socket.send("x" * 1001)
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with venue(handler) as url:
+        with pytest.raises(Retryable, match=r"1009|too big"):
+            await session(url, sink).run()
+    assert sink.trades == [1]
+
+
+async def test_binary_and_invalid_text_go_to_the_sink() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        await socket.send(b"\x00\xff")
+        await socket.send(b"\xff\xfe", text=True)
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with venue(handler) as url:
+        it = session(url, sink)
+        running = asyncio.create_task(it.run())
+        await until(lambda: len(sink.frames) == 3)
+        await it.close()
+        await running
+    assert sink.frames[1:] == [b"\x00\xff", b"\xff\xfe"]
