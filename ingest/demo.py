@@ -24,8 +24,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ingest.config.model import DEFAULT_CHANNELS
 from ingest.errors import DatabaseUnavailable, Exit, Fatal
-from ingest.records import CHANNELS
 from ingest.simulator.audit import Comparison, LedgerClient, audit
 from ingest.simulator.ledger import Summary
 from ingest.store import provision
@@ -159,7 +159,7 @@ def _stop(daemon: subprocess.Popen[bytes]) -> int:
 
 
 def _wait_until_live(url: str, daemon: subprocess.Popen[bytes], log_file: Path) -> None:
-    expected = len(SYMBOLS) * len(CHANNELS)
+    expected = len(SYMBOLS) * len(DEFAULT_CHANNELS)
     deadline = time.monotonic() + _START_SECONDS
     while sum(progress.live for progress in _progress(url).values()) < expected:
         if daemon.poll() is not None or time.monotonic() > deadline:
@@ -191,7 +191,7 @@ def _progress_line(
     elapsed: float, seconds: float, before: dict[str, _Progress], now: dict[str, _Progress], span: float
 ) -> Text:
     parts = []
-    for channel in CHANNELS:
+    for channel in DEFAULT_CHANNELS:
         if channel in now:
             new = now[channel].rows - (before[channel].rows if channel in before else 0)
             lag = now[channel].lag_seconds

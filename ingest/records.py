@@ -10,9 +10,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-Channel = Literal["trades", "candles", "book"]
+Channel = Literal["trades", "candles", "book", "quotes", "ticker"]
 Side = Literal["buy", "sell"]
-CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
+CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
 
 
 class CandleSource(IntEnum):
@@ -110,6 +110,37 @@ class OrderBook(Struct, frozen=True, gc=False):
     received_ns: int
 
 
+class Quote(Struct, frozen=True, gc=False):
+    """Best bid and ask. `time_ns` is the time of receipt where the exchange gives none, `sequence` its id."""
+
+    instrument_id: int
+    time_ns: int
+    sequence: int
+    bid: str
+    bid_amount: str
+    ask: str
+    ask_amount: str
+    received_ns: int
+
+
+class Ticker(Struct, frozen=True, gc=False):
+    """Latest price and the figures of the last 24 hours; None where the exchange is silent."""
+
+    instrument_id: int
+    time_ns: int
+    last: str | None
+    bid: str | None
+    bid_amount: str | None
+    ask: str | None
+    ask_amount: str | None
+    open_24h: str | None
+    high_24h: str | None
+    low_24h: str | None
+    volume_24h: str | None
+    quote_volume_24h: str | None
+    received_ns: int
+
+
 class Gap(Struct, frozen=True):
     """An interval of one stream that may be incomplete, by time or by id (both ends inclusive), with its cause."""
 
@@ -133,8 +164,8 @@ class Reject(Struct, frozen=True):
     received_ns: int
 
 
-Row = Trade | Candle | OrderBook
-"""What a hypertable holds."""
+Row = Trade | Candle | OrderBook | Quote | Ticker
+"""What a table of market data holds."""
 
 
 class BookDelta(Struct, frozen=True, gc=False):

@@ -13,7 +13,7 @@ from ingest import clock
 from ingest.collect.book import Book, Need
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown
-from ingest.records import BookDelta, BookState, Candle, Gap, OrderBook, Reject, Stream, Trade
+from ingest.records import BookDelta, BookState, Candle, Gap, OrderBook, Quote, Reject, Stream, Ticker, Trade
 from ingest.store.copy_writer import Record
 
 log = structlog.get_logger()
@@ -47,6 +47,7 @@ class Feed:
         self.books: dict[int, Book] = {}
         self._last_trade: dict[int, tuple[int, int]] = {}  # instrument → (id, time)
         self._broken_since: dict[int, int] = {}  # instrument → time of the last change before its book broke
+        self._last_quote: dict[int, int] = {}  # instrument → sequence
         self._last_candle_ns: dict[int, int] = {}
 
     def follow(self, streams: Sequence[Stream], depth: int, adapter: Adapter) -> None:
@@ -55,7 +56,7 @@ class Feed:
             if stream.channel == "book":
                 self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows)
 
-    def take(self, adapter: Adapter, frame: bytes | str, received_ns: int) -> Sequence[Control]:
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control]:
         """Take one frame; return what is addressed to the connection. Never raises on the frame's account."""
         if received_ns >= self._next_tick_ns:
             self.sample(received_ns)
@@ -88,6 +89,10 @@ class Feed:
             elif isinstance(event, Candle):
                 self._last_candle_ns[event.instrument_id] = event.time_ns
                 self._put((event,))
+            elif kind is Quote:
+                self._quote(event)  # type: ignore[arg-type]
+            elif kind is Ticker:
+                self._put((event,))  # type: ignore[arg-type]
             elif isinstance(event, BookState):
                 self.join(event)
             elif isinstance(event, Ignored):
@@ -108,6 +113,14 @@ class Feed:
             if number > last[0] + 1:
                 self._put((_missing_trades(trade, last, number),))
         self._last_trade[trade.instrument_id] = (number, trade.time_ns)
+
+    def _quote(self, quote: Quote) -> None:
+        """Each state once: while a connection is replaced, two deliver it, at different times of receipt."""
+        if quote.sequence <= self._last_quote.get(quote.instrument_id, -1):
+            self.ignored["quote: not newer than the last"] += 1
+            return
+        self._last_quote[quote.instrument_id] = quote.sequence
+        self._put((quote,))
 
     # Books
 
@@ -171,12 +184,11 @@ class Feed:
         for tick_ns in range(first, last + 1, self._cadence_ns):
             self._put([_snapshot(book, tick_ns) for book in self.books.values() if book.known])
 
-    def reject(self, payload: bytes | str, reason: str, received_ns: int, stream: str = "") -> None:
+    def reject(self, payload: bytes, reason: str, received_ns: int, stream: str = "") -> None:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
-        raw = payload.encode() if isinstance(payload, str) else payload
         self.rejected[reason.partition(":")[0]] += 1
-        log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(raw))
-        self._put((Reject(self.exchange, stream, reason, raw[:_PAYLOAD_MAX], received_ns),))
+        log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
+        self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
 
 
 def _snapshot(book: Book, tick_ns: int) -> OrderBook:

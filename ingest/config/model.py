@@ -5,7 +5,7 @@ refuse keys that they do not know, and never show a secret in their `repr` or in
 """
 
 import re
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -19,13 +19,12 @@ from pydantic import (
 )
 
 from ingest.config.secret import check_address, check_dsn
+from ingest.records import Channel
 
 NATIVE_EXCHANGES = ("binance",)
 """Exchanges with an adapter of our own; the names that `[[collect]]` and `[exchanges.NAME]` accept."""
 
-Channel = Literal["trades", "candles", "book"]
-CHANNELS: tuple[Channel, ...] = get_args(Channel)
-"""Channels that work, in the order of the documentation. Add one here on the day it works."""
+DEFAULT_CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
@@ -146,7 +145,9 @@ class Collect(Table):
         min_length=1,
         description="Unified symbols (`BTC/USDT`, `BTC/USDT:USDT`) or globs over them (`*/EUR`).",
     )
-    channels: tuple[Channel, ...] = Field(default=CHANNELS, min_length=1, description="What to collect of each symbol.")
+    channels: tuple[Channel, ...] = Field(
+        default=DEFAULT_CHANNELS, min_length=1, description="What to collect of each symbol."
+    )
 
     @field_validator("symbols", "channels")
     @classmethod

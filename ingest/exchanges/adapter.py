@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Stream, Trade
+from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Quote, Stream, Ticker, Trade
 
 
 class Limits(Struct, frozen=True):
@@ -40,7 +40,7 @@ class Shutdown(Struct, frozen=True):
     """The venue is about to close this connection; open the next one now."""
 
 
-Event = Trade | Candle | BookDelta | BookState | Ack | Ignored | Shutdown
+Event = Trade | Candle | Quote | Ticker | BookDelta | BookState | Ack | Ignored | Shutdown
 
 
 class Subscription(Struct, frozen=True):
@@ -84,7 +84,7 @@ class Adapter(Protocol):
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
         """Frames that subscribe to `streams`, numbered upwards from `first_request_id`."""
 
-    def decode(self, frame: bytes | str, received_ns: int) -> Sequence[Event]:
+    def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Translate one frame. Raises `Rejected` for a shape or a value that it does not know."""
 
     def follows(self, sequence: int, delta: BookDelta) -> bool | None:

@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from ingest.records import Candle, Gap, OrderBook, Reject, Trade
+from ingest.records import Candle, Gap, OrderBook, Quote, Reject, Ticker, Trade
 from ingest.store.copy_writer import Record
 
-_ROW_BYTES: dict[type, int] = {Trade: 110, Candle: 190, OrderBook: 130, Gap: 150, Reject: 120}
+_ROW_BYTES: dict[type, int] = {Trade: 110, Candle: 190, OrderBook: 130, Quote: 140, Ticker: 220, Gap: 150, Reject: 120}
 _LEVEL_BYTES = 26
 """Encoded sizes of a row, rounded up; a batch need not know them to the byte."""
 

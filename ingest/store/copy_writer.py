@@ -19,14 +19,20 @@ from msgspec import Struct
 from psycopg import AsyncConnection, AsyncCursor, sql
 
 from ingest.clock import MILLISECOND
-from ingest.records import Candle, Channel, Gap, Instrument, OrderBook, Reject, Row, Trade
+from ingest.records import Candle, Channel, Gap, Instrument, OrderBook, Quote, Reject, Row, Ticker, Trade
 from ingest.store import database
 from ingest.store.rows import TABLES, Table, encode_rejects, timestamp
 from ingest.store.sqlfiles import query
 
 Record = Row | Gap | Reject
 
-_CHANNEL: dict[type, Channel] = {Trade: "trades", Candle: "candles", OrderBook: "book"}
+_CHANNEL: dict[type, Channel] = {
+    Trade: "trades",
+    Candle: "candles",
+    OrderBook: "book",
+    Quote: "quotes",
+    Ticker: "ticker",
+}
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -87,7 +93,7 @@ class CopyWriter:
     ) -> Written:
         block = table.encode(records)
         stage_next = self._stage_first.get(table.name, 0)
-        if table.merge and (staged or stage_next):
+        if table.merge and (staged or stage_next or table.latest_only):
             self._stage_first[table.name] = max(0, stage_next - 1)
         else:
             try:
@@ -223,6 +229,6 @@ def _sequence(row: Row) -> int | None:
     match row:
         case Trade(trade_id=trade_id):
             return int(trade_id) if trade_id.isdigit() else None
-        case OrderBook(sequence=sequence):
+        case OrderBook(sequence=sequence) | Quote(sequence=sequence):
             return sequence
     return None

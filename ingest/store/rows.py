@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from ingest.clock import MICROSECOND
-from ingest.records import Candle, Gap, Levels, OrderBook, Reject, Trade
+from ingest.records import Candle, Gap, Levels, OrderBook, Quote, Reject, Ticker, Trade
 
 _SECONDS_KEPT = 65_536
 _seconds: dict[int, str] = {}
@@ -74,6 +74,29 @@ def encode_order_books(books: Sequence[OrderBook]) -> bytes:
     ).encode()
 
 
+def encode_quotes(quotes: Sequence[Quote]) -> bytes:
+    stamp = timestamp
+    return "".join(
+        [
+            f"{stamp(q.time_ns)}\t{q.instrument_id}\t{q.sequence}\t{q.bid}\t{q.bid_amount}\t{q.ask}\t{q.ask_amount}\t"
+            f"{stamp(q.received_ns)}\n"
+            for q in quotes
+        ]
+    ).encode()
+
+
+def encode_tickers(tickers: Sequence[Ticker]) -> bytes:
+    null = _or_null
+    return "".join(
+        [
+            f"{t.instrument_id}\t{timestamp(t.time_ns)}\t{null(t.last)}\t{null(t.bid)}\t{null(t.bid_amount)}\t"
+            f"{null(t.ask)}\t{null(t.ask_amount)}\t{null(t.open_24h)}\t{null(t.high_24h)}\t{null(t.low_24h)}\t"
+            f"{null(t.volume_24h)}\t{null(t.quote_volume_24h)}\t{timestamp(t.received_ns)}\n"
+            for t in tickers
+        ]
+    ).encode()
+
+
 def encode_gaps(gaps: Sequence[Gap]) -> bytes:
     return "".join(
         [
@@ -117,7 +140,8 @@ class Table(Struct, frozen=True):
     """Where a kind of record goes: the table, its columns in the order of the encoded row, and the encoder.
 
     `merge` names the statement of `sql/queries/` that moves staged rows in on the conflict path, and `differs`
-    the one that then finds staged rows whose key is stored with other values; "" where a table has none.
+    the one that then finds staged rows whose key is stored with other values; "" where a table has none. A table
+    that keeps only the latest row of each key expects conflicts: its rows are always staged.
     """
 
     name: str
@@ -125,6 +149,7 @@ class Table(Struct, frozen=True):
     encode: Callable[[Sequence[Any]], bytes]
     merge: str = ""
     differs: str = ""
+    latest_only: bool = False
 
 
 TABLES: dict[type, Table] = {
@@ -152,6 +177,22 @@ TABLES: dict[type, Table] = {
         ),
         encode_order_books,
         merge="merge_order_books",
+    ),
+    Quote: Table(
+        "quotes",
+        ("time", "instrument_id", "sequence", "bid", "bid_amount", "ask", "ask_amount", "received_at"),
+        encode_quotes,
+        merge="merge_quotes",
+    ),
+    Ticker: Table(
+        "tickers",
+        (
+            *("instrument_id", "time", "last", "bid", "bid_amount", "ask", "ask_amount", "open_24h", "high_24h"),
+            *("low_24h", "volume_24h", "quote_volume_24h", "received_at"),
+        ),
+        encode_tickers,
+        merge="merge_tickers",
+        latest_only=True,
     ),
     Gap: Table(
         "gaps",

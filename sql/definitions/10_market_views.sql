@@ -51,6 +51,16 @@ SELECT b.time,
 FROM ingest.order_books b;
 COMMENT ON VIEW market.order_books IS 'Order-book snapshots at a fixed cadence; arrays run from the best price outwards.';
 
+CREATE OR REPLACE VIEW market.quotes AS
+SELECT q.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = q.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = q.instrument_id) AS symbol,
+       q.instrument_id, q.sequence, q.bid, q.bid_amount, q.ask, q.ask_amount,
+       q.ask - q.bid AS spread, (q.ask + q.bid) / 2 AS mid, q.received_at
+FROM ingest.quotes q;
+COMMENT ON VIEW market.quotes IS 'Every change of the best bid and ask.';
+
 CREATE OR REPLACE VIEW market.tickers AS
 SELECT e.name AS exchange, i.symbol, t.*
 FROM ingest.tickers t

@@ -4,7 +4,7 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from ingest.config.model import (
-    CHANNELS,
+    DEFAULT_CHANNELS,
     BinanceSettings,
     Collect,
     Config,
@@ -17,7 +17,7 @@ SECRET = "pl4nted"
 
 
 def test_channels_are_those_that_work() -> None:
-    assert CHANNELS == ("trades", "candles", "book")
+    assert DEFAULT_CHANNELS == ("trades", "candles", "book")
 
 
 def test_a_configuration_is_frozen() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ingest.config.model import CHANNELS, Config
+from ingest.config.model import DEFAULT_CHANNELS, Config
 from ingest.config.keys import REQUIRED, Key, keys, reference_table, shown_default
 from ingest.config.source import explain, load
 
@@ -24,7 +24,7 @@ OPTIONAL = [key for key in KEYS if not key.name.startswith("collect[]")]
 
 def test_the_example_loads_and_collects_every_channel_from_binance() -> None:
     loaded = load(EXAMPLE, environ={})
-    assert [(block.exchange, block.channels) for block in loaded.config.collect] == [("binance", CHANNELS)]
+    assert [(block.exchange, block.channels) for block in loaded.config.collect] == [("binance", DEFAULT_CHANNELS)]
     assert len(loaded.config.collect[0].symbols) >= 3
     assert loaded.config == Config(collect=loaded.config.collect)
     assert {origin for key, _, origin in explain(loaded) if not key.startswith("collect")} == {"default"}

@@ -157,7 +157,7 @@ def test_one_wrong_line(file: Path, line: str, message: str) -> None:
         ),
         (
             'exchange = "binance"\nsymbols = ["A/B"]\nchannels = ["trade"]',
-            '4: collect[0].channels[0]: "trade" is not one of trades, candles, book; did you mean "trades"?',
+            '4: collect[0].channels[0]: "trade" is not one of trades, candles, book, quotes, ticker; did you mean "trades"?',
         ),
         ('symbols = ["A/B"]\nexchange = "kraken"', '3: collect[0].exchange: unknown exchange "kraken"; known: binance'),
         ('symbols = ["A/B"]', '1: collect[0].exchange: is missing; add exchange = "binance"'),

@@ -1,0 +1,235 @@
+"""Binance spot's wire: its shapes as typed structs, and the records that they become. Pure.
+
+Names of fields are the wire's. msgspec checks presence and types while it decodes and names the field that is
+wrong; only what is used is declared, so that the venue may add fields. Pages are named in `binance`.
+"""
+
+import msgspec
+from msgspec import Struct, field
+
+from ingest.clock import MICROSECOND, MILLISECOND, SECOND
+from ingest.errors import Rejected
+from ingest.records import BookState, Candle, CandleSource, Quote, Ticker, Trade
+
+_EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
+_LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
+_MICROSECONDS_FROM = 100_000_000_000_000  # as milliseconds the year 5138, as microseconds 1973
+_INFINITY = float("inf")
+
+
+class TradeFrame(Struct, tag_field="e", tag="trade", gc=False):
+    """`<symbol>@trade`. Names are the wire's; msgspec checks presence and types as it decodes."""
+
+    s: str
+    p: str
+    q: str
+    T: int
+    m: bool
+    id: int = field(name="t")
+
+
+class AggTradeFrame(Struct, tag_field="e", tag="aggTrade", gc=False):
+    s: str
+    p: str
+    q: str
+    T: int
+    m: bool
+    id: int = field(name="a")
+
+
+class DepthFrame(Struct, tag_field="e", tag="depthUpdate", gc=False):
+    """`<symbol>@depth@100ms`: U and u are the first and last update id, b and a the changed bids and asks."""
+
+    E: int
+    s: str
+    U: int
+    u: int
+    b: list[tuple[str, str]]
+    a: list[tuple[str, str]]
+
+
+class KlineBody(Struct, gc=False):
+    """The `k` of `<symbol>@kline_1m`: times t, interval i, closed x, volumes v q (all) and V Q (taker bought)."""
+
+    t: int
+    i: str
+    x: bool
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    c: str
+    v: str
+    q: str
+    n: int
+    V: str
+    Q: str
+
+
+class KlineFrame(Struct, tag_field="e", tag="kline", gc=False):
+    s: str
+    k: KlineBody
+
+
+class TickerFrame(Struct, tag_field="e", tag="24hrTicker", gc=False):
+    """`<symbol>@ticker`: last c, bid b B, ask a A, and of 24 hours open o, high h, low l, volumes v q."""
+
+    E: int
+    s: str
+    c: str
+    b: str
+    B: str
+    a: str
+    A: str
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    v: str
+    q: str
+
+
+class QuoteFrame(Struct, gc=False):
+    """`<symbol>@bookTicker`, with neither an event type nor a time: u is the update id, b B the bid, a A the ask."""
+
+    u: int
+    s: str
+    b: str
+    B: str
+    a: str
+    A: str
+
+
+Frame = TradeFrame | AggTradeFrame | DepthFrame | KlineFrame | TickerFrame
+TAGS = ("trade", "aggTrade", "depthUpdate", "kline", "24hrTicker")
+
+
+class Combined(Struct, gc=False):
+    data: Frame
+
+
+class CombinedQuote(Struct, gc=False):
+    data: QuoteFrame
+
+
+class DepthReply(Struct, gc=False):
+    """`GET /api/v3/depth`."""
+
+    lastUpdateId: int  # noqa: N815 - the wire's name
+    bids: list[tuple[str, str]]
+    asks: list[tuple[str, str]]
+
+
+class TradeReply(Struct, gc=False):
+    """One of `GET /api/v3/historicalTrades`."""
+
+    id: int
+    p: str = field(name="price")
+    q: str = field(name="qty")
+    T: int = field(name="time")
+    m: bool = field(name="isBuyerMaker")
+
+
+class AggTradeReply(Struct, gc=False):
+    """One of `GET /api/v3/aggTrades`."""
+
+    p: str
+    q: str
+    T: int
+    m: bool
+    id: int = field(name="a")
+
+
+class KlineReply(Struct, array_like=True, gc=False):
+    """One of `GET /api/v3/klines`."""
+
+    t: int
+    o: str
+    h: str
+    l: str  # noqa: E741 - the wire's name
+    c: str
+    v: str
+    close_time: int
+    q: str
+    n: int
+    V: str
+    Q: str
+
+
+decode_combined = msgspec.json.Decoder(Combined).decode
+decode_combined_quote = msgspec.json.Decoder(CombinedQuote).decode
+decode_depth = msgspec.json.Decoder(DepthReply).decode
+decode_klines = msgspec.json.Decoder(list[KlineReply]).decode
+decode_trades = msgspec.json.Decoder(list[TradeReply]).decode
+decode_agg_trades = msgspec.json.Decoder(list[AggTradeReply]).decode
+
+
+def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:
+    try:
+        reply = decode_depth(body)
+    except ValueError as error:
+        raise Rejected(f"depth: malformed reply: {error}") from error
+    return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
+
+
+def time_ns(value: int, received_ns: int) -> int:
+    """Microseconds, or the milliseconds that older recordings and some replies hold; told apart by size."""
+    found_ns = value * MICROSECOND if value >= _MICROSECONDS_FROM else value * MILLISECOND
+    if not _EARLIEST_NS <= found_ns <= received_ns + _LATE_NS:
+        raise Rejected(f"time {value} is absurd")
+    return found_ns
+
+
+def trade(instrument_id: int, data: TradeFrame | AggTradeFrame | TradeReply | AggTradeReply, received_ns: int) -> Trade:
+    price, amount = data.p, data.q
+    # float only judges here, the text itself goes on; what it takes and PostgreSQL does not, COPY refuses.
+    if not (0.0 < float(price) < _INFINITY and 0.0 < float(amount) < _INFINITY):
+        raise Rejected(f"trade: price {price!r}, amount {amount!r}")
+    return Trade(
+        instrument_id,
+        time_ns(data.T, received_ns),
+        str(data.id),
+        "sell" if data.m else "buy",  # the buyer was the maker, so the taker sold
+        price,
+        amount,
+        received_ns,
+    )
+
+
+def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSource, received_ns: int) -> Candle:
+    low, opened, closed, high = float(kline.l), float(kline.o), float(kline.c), float(kline.h)
+    if not (0.0 < low <= opened <= high < _INFINITY and low <= closed <= high):
+        raise Rejected(f"candle: open {kline.o}, high {kline.h}, low {kline.l}, close {kline.c} cannot be")
+    if not all(0.0 <= float(amount) < _INFINITY for amount in (kline.v, kline.q, kline.V, kline.Q)) or kline.n < 0:
+        raise Rejected(f"candle: volumes {kline.v}, {kline.q}, {kline.V}, {kline.Q}, trades {kline.n}")
+    return Candle(
+        instrument_id,
+        time_ns(kline.t, received_ns),
+        kline.o,
+        kline.h,
+        kline.l,
+        kline.c,
+        kline.v,
+        kline.q,
+        kline.n,
+        kline.V,
+        kline.Q,
+        source,
+        received_ns,
+    )
+
+
+def quote(instrument_id: int, data: QuoteFrame, received_ns: int) -> Quote:
+    """The wire gives no time, so it is the time of receipt, cut to microseconds."""
+    bid, ask = float(data.b), float(data.a)
+    if not (0.0 < bid < _INFINITY and 0.0 < ask < _INFINITY):
+        raise Rejected(f"bookTicker: bid {data.b!r}, ask {data.a!r}")
+    if not (0.0 <= float(data.B) < _INFINITY and 0.0 <= float(data.A) < _INFINITY):
+        raise Rejected(f"bookTicker: amounts {data.B!r}, {data.A!r}")
+    at_ns = received_ns - received_ns % MICROSECOND
+    return Quote(instrument_id, at_ns, data.u, data.b, data.B, data.a, data.A, received_ns)
+
+
+def ticker(instrument_id: int, data: TickerFrame, received_ns: int) -> Ticker:
+    texts = (data.c, data.b, data.B, data.a, data.A, data.o, data.h, data.l, data.v, data.q)
+    if not all(0.0 <= float(text) < _INFINITY for text in texts):
+        raise Rejected(f"24hrTicker: {texts}")
+    return Ticker(instrument_id, time_ns(data.E, received_ns), *texts, received_ns)
