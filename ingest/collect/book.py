@@ -7,10 +7,11 @@ taken in, and before the best levels run out it asks for another snapshot.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 
+from ingest.digits import DIGITS
 from ingest.errors import Rejected
 from ingest.records import BookDelta, BookState, Levels
 
@@ -34,34 +35,31 @@ class Side:
 
     __slots__ = ("_keys", "_levels", "_sign", "edge")
 
-    def __init__(self, sign: int) -> None:
+    def __init__(self, sign: int, levels: Sequence[tuple[str, str]] = (), limit: int = 1) -> None:
+        """`levels` as a snapshot gives them: as many as its `limit` were cut there, fewer are the whole side."""
         self._sign = sign  # +1 for bids (the highest is best), -1 for asks
         self._keys: list[Decimal] = []
         self._levels: dict[Decimal, tuple[str, str]] = {}
         self.edge: Decimal | None = None
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def load(self, levels: list[tuple[str, str]], limit: int) -> None:
-        """Replace everything. A reply as long as its limit was cut there; a shorter one is the whole side."""
-        self._keys.clear()
-        self._levels.clear()
-        self.edge = None
         for price, amount in levels:
             self.set(price, amount)
         if len(levels) >= limit and self._keys:
             self.edge = self._keys[0]
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def set(self, price: str, amount: str) -> None:
-        """Set a level's amount; zero removes it. Raises Rejected for what is not a decimal in range."""
+        """Set a level's amount; zero removes it. Raises Rejected for what is not a plain decimal in range."""
+        if (price + amount).strip(DIGITS):
+            raise Rejected(f"book level: {price!r}, {amount!r} is not decimal text")
         try:
             value, quantity = Decimal(price), Decimal(amount)
         except InvalidOperation:
-            raise Rejected(f"book level {price!r}, {amount!r} is not decimal text") from None
-        if not (value.is_finite() and value > 0 and quantity.is_finite() and quantity >= 0):
-            raise Rejected(f"book level {price!r}, {amount!r} is out of range")
-        key = value if self._sign > 0 else -value
+            raise Rejected(f"book level: {price!r}, {amount!r} is not decimal text") from None
+        if not value:
+            raise Rejected(f"book level: price {price!r} is zero")
+        key = value if self._sign > 0 else value.copy_negate()  # unary minus would round to the context's digits
         if self.edge is not None and key < self.edge:
             return
         if not quantity:
@@ -75,7 +73,9 @@ class Side:
 
     def best(self) -> Decimal | None:
         """The best price, or None when the side is empty."""
-        return self._sign * self._keys[-1] if self._keys else None
+        if not self._keys:
+            return None
+        return self._keys[-1] if self._sign > 0 else self._keys[-1].copy_negate()
 
     def top(self, depth: int) -> Levels:
         levels = self._levels
@@ -113,7 +113,7 @@ class Book:
         return self._bids.top(self.depth), self._asks.top(self.depth)
 
     def apply(self, delta: BookDelta) -> Need:
-        """Take the next delta. Raises Rejected for levels that are not numbers: the book is then out of sync."""
+        """Take the next delta. Raises Rejected for levels that are no numbers: the next delta then asks."""
         if self.sequence is None or not self.in_sync:
             need = self._ask(Need.RESYNC)
             self._kept.append(delta)
@@ -128,26 +128,33 @@ class Book:
         try:
             self._change(delta)
         except Rejected:
-            self._break(delta, "a level is not a number")
+            self.desync("a level is not a number")
             raise
         if self._crossed():
             return self._break(delta, f"crossed: bid {self._bids.best()} is not below ask {self._asks.best()}")
         return self._ask(Need.SNAPSHOT) if self._shallow() else Need.NOTHING
 
     def join(self, state: BookState) -> Need:
-        """Take a snapshot and the deltas kept since it was asked for.
+        """Take a snapshot that was asked for, and the deltas kept since.
 
-        A snapshot older than the first kept delta is not taken: ask again.
+        One that nobody waits for any more (the line was lost meanwhile), or that is older than what the book would
+        continue with, is not taken; in the second case the book asks again. Raises Rejected for levels that are no
+        numbers; the book is as before and still waits.
         """
+        if not self._waiting:
+            return Need.NOTHING
         kept = list(self._kept)
-        self._waiting = False
-        if kept and self._follows(state.sequence, kept[0]) is False:
+        behind = self.in_sync and not kept and self.sequence is not None and state.sequence < self.sequence
+        if behind or (kept and self._follows(state.sequence, kept[0]) is False):
+            self._waiting = False
             return self._ask(Need.SNAPSHOT if self.in_sync else Need.RESYNC)
+        self._bids, self._asks = Side(+1, state.bids, state.limit), Side(-1, state.asks, state.limit)
+        self._waiting = False
         self._kept.clear()
-        self._bids.load(state.bids, state.limit)
-        self._asks.load(state.asks, state.limit)
         self.sequence, self.event_ns, self.received_ns = state.sequence, None, state.received_ns
         self.in_sync = True
+        if self._crossed():
+            return self._break(None, f"snapshot crossed: bid {self._bids.best()}, ask {self._asks.best()}")
         need = Need.NOTHING
         for delta in kept:  # behind a break `apply` only keeps: that part may continue the next snapshot
             asked = self.apply(delta)
@@ -172,10 +179,12 @@ class Book:
         self._waiting = True
         return need
 
-    def _break(self, delta: BookDelta, cause: str) -> Need:
-        """Out of sync from this delta on; it is kept, since it may continue the next snapshot."""
+    def _break(self, delta: BookDelta | None, cause: str) -> Need:
+        """Out of sync from here on; a good delta is kept, since it may continue the next snapshot."""
         self.in_sync, self.cause = False, cause
-        if not self._waiting:
+        if delta is None:
+            self._kept.clear()
+        elif not self._waiting:
             self._kept.append(delta)
         return self._ask(Need.RESYNC)
 

@@ -90,7 +90,7 @@ class Collector:
     async def room(self) -> None:
         await self._pipeline.room()
 
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control]:
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
         return self.feed.take(adapter, frame, received_ns)
 
     # Running

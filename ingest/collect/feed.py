@@ -56,8 +56,11 @@ class Feed:
             if stream.channel == "book":
                 self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows)
 
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control]:
-        """Take one frame; return what is addressed to the connection. Never raises on the frame's account."""
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
+        """Take one frame; return what is addressed to the connection, None when the frame was rejected.
+
+        Never raises on the frame's account.
+        """
         if received_ns >= self._next_tick_ns:
             self.sample(received_ns)
         self.frames += 1
@@ -66,7 +69,7 @@ class Feed:
             return self._route(events, adapter)
         except Rejected as error:
             self.reject(frame, str(error), received_ns)
-            return ()
+            return None
 
     def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:
         """Take a recorded REST reply, as `take` does a frame."""
@@ -139,11 +142,18 @@ class Feed:
             self._want_snapshot(delta.instrument_id)
 
     def join(self, state: BookState) -> None:
-        """Give a book the snapshot that it wanted; it may want another."""
+        """Give a book the snapshot that it wanted; it may want another. Raises Rejected for a snapshot that is none."""
+        if state.received_ns >= self._next_tick_ns:
+            self.sample(state.received_ns)
         book = self.books[state.instrument_id]
-        need = book.join(state)
-        if book.in_sync:
-            self._mended(book)
+        was_in_sync, before_ns = book.in_sync, book.received_ns
+        try:
+            need = book.join(state)
+        finally:
+            if book.in_sync:
+                self._mended(book)
+            elif was_in_sync:
+                self._broken(book, before_ns)
         if need is not Need.NOTHING:
             self._want_snapshot(state.instrument_id)
 
@@ -157,9 +167,10 @@ class Feed:
         for stream in streams:
             book = self.books.get(stream.instrument_id) if stream.channel == "book" else None
             if book is not None:
-                if book.in_sync:
-                    self._broken(book, book.received_ns)
+                was_in_sync = book.in_sync
                 book.desync(cause)
+                if was_in_sync:
+                    self._broken(book, book.received_ns)
 
     def _broken(self, book: Book, since_ns: int) -> None:
         self._broken_since.setdefault(book.instrument_id, since_ns)
@@ -186,7 +197,7 @@ class Feed:
 
     def reject(self, payload: bytes, reason: str, received_ns: int, stream: str = "") -> None:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
-        self.rejected[reason.partition(":")[0]] += 1
+        self.rejected[reason.partition(":")[0]] += 1  # the part before the colon is a constant
         log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
         self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
 

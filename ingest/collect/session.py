@@ -34,7 +34,7 @@ class Sink(Protocol):
 
     async def room(self) -> None: ...
 
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown]: ...
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None: ...
 
 
 class Tap(Protocol):
@@ -51,7 +51,7 @@ class Session:
     """Delivers `streams` to the sink until the connection ends.
 
     `live` is set when every subscription is acknowledged, `expiring` when another session should take over, and
-    `delivering` at the first frame that is data; `on_change` is called at each of them.
+    `delivering` at the first frame that is neither an answer nor rejected; `on_change` is called at each of them.
     """
 
     def __init__(
@@ -94,6 +94,8 @@ class Session:
             raise Retryable(f"{self._adapter.exchange}: {_host(url)}: no answer to the handshake") from None
         except (OSError, WebSocketException) as error:
             raise self._explain(error, url) from error
+        finally:
+            self._connecting = None
         if self._tap is not None:
             self._tap.opened(url)
         async with self._socket, asyncio.TaskGroup() as group:
@@ -120,7 +122,7 @@ class Session:
         self._closing.set()
         if self._socket is not None:
             await self._socket.close()
-        elif self._connecting is not None and not self._connecting.expired():
+        elif self._connecting is not None:
             self._connecting.reschedule(0)
 
     async def _subscribe(self, socket: ClientConnection) -> None:
@@ -156,9 +158,10 @@ class Session:
             if tap is not None:
                 tap.received(frame, received_ns)
             controls = take(adapter, frame, received_ns)
-            for control in controls:
-                self._control(control)
-            if not controls:
+            if controls:
+                for control in controls:
+                    self._control(control)
+            elif controls is not None:
                 self.delivering = True
             if sink.full:
                 await sink.room()

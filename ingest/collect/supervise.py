@@ -29,6 +29,7 @@ class _Running:
         self.session = session
         self.expires_at = expires_at
         self.announced = False
+        self.loss_told = False
         self.ended = False
         self.error: Retryable | None = None
 
@@ -60,10 +61,13 @@ class Supervisor:
         self._backoff = backoff or Backoff()
         self._changed = asyncio.Event()
         self._stopping = False
+        self._queueing: asyncio.Timeout | None = None
 
     def stop(self) -> None:
         """Close what is open; `run` returns when everything received is taken."""
         self._stopping = True
+        if self._queueing is not None:
+            self._queueing.reschedule(0)
         self._changed.set()
 
     async def run(self) -> None:
@@ -91,7 +95,13 @@ class Supervisor:
                     await running.session.close()
 
     async def _start(self, group: asyncio.TaskGroup) -> _Running:
-        await self._slot()
+        try:
+            async with asyncio.timeout(None) as self._queueing:
+                await self._slot()
+        except TimeoutError:  # `stop` ended it; the session is closed before it begins
+            pass
+        finally:
+            self._queueing = None
         session = self._new_session(self._streams, self._changed.set)
         running = _Running(session, asyncio.get_running_loop().time() + self._lifetime_seconds)
         group.create_task(self._run(running))
@@ -113,7 +123,11 @@ class Supervisor:
             current.session.expiring = False
             current.expires_at = asyncio.get_running_loop().time() + self._backoff.next_seconds()
             return current
-        successor.announced = successor.announced or not current.ended
+        if current.ended and not successor.session.live.is_set():
+            self._on_lost(self._streams, current.error or Retryable("the connection was closed"))
+            successor.loss_told = True
+        else:
+            successor.announced = True
         await current.session.close()
         return successor
 
@@ -127,7 +141,8 @@ class Supervisor:
             delay = max(delay, BLOCKED_RETRY_SECONDS)
         elif error.retry_after_seconds is not None:
             delay = max(delay, error.retry_after_seconds)
-        self._on_lost(self._streams, error)
+        if not lost.loss_told:
+            self._on_lost(self._streams, error)
         log.warning("session.lost", error=str(error), streams=len(self._streams), retry_seconds=round(delay, 1))
         await self._wait(asyncio.get_running_loop().time() + delay, until_stopped=True)
 

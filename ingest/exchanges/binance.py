@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
@@ -102,8 +103,8 @@ class Binance:
                 return self._decode_other(frame, received_ns)
             return self._event(data, received_ns)
         except KeyError as error:
-            raise Rejected(f"unknown symbol {error}") from error
-        except ValueError as error:  # msgspec's errors are ValueErrors, and name the field
+            raise Rejected(f"unknown symbol: {error}") from error
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
             raise Rejected(f"malformed frame: {error}") from error
 
     def _event(self, data: wire.Frame, received_ns: int) -> Sequence[Event]:
@@ -130,27 +131,24 @@ class Binance:
         source = CandleSource.STREAM if kline.x else CandleSource.OPEN
         return (wire.candle(self._ids[data.s], kline, source, received_ns),)
 
-    def _decode_other(self, frame: bytes | str, received_ns: int) -> Sequence[Event]:
+    def _decode_other(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         message = orjson.loads(frame)
-        if not isinstance(message, dict):
+        data = message.get("data", message) if isinstance(message, dict) else None
+        if not isinstance(data, dict):
             raise Rejected("the frame is not an object")
-        data = message.get("data", message)
-        event = data.get("e") if isinstance(data, dict) else None
+        event = data.get("e")
         if event in wire.TAGS:
             return self._event(msgspec.convert(data, wire.Frame), received_ns)
         if event == "serverShutdown":
             return _SHUTDOWN
         if event in ("24hrMiniTicker", "avgPrice"):
             return (Ignored(f"{event}: channel not collected"),)
-        if event is None and isinstance(data, dict):
-            if "B" in data and "A" in data:
-                quote = msgspec.convert(data, wire.QuoteFrame)
-                return (wire.quote(self._ids[quote.s], quote, received_ns),)
-            if "id" in data and ("result" in data or "error" in data or "code" in data):
-                error = data.get("error", data)
-                refusal = None if "result" in data else f"{error.get('code')}: {error.get('msg')}"
-                return (Ack(int(data["id"] or 0), refusal),)
-        raise Rejected(f"unknown event {event!r}")
+        if event is None and "B" in data and "A" in data:
+            quote = msgspec.convert(data, wire.QuoteFrame)
+            return (wire.quote(self._ids[quote.s], quote, received_ns),)
+        if event is None and not data.keys().isdisjoint(("result", "error", "code")):
+            return (_ack(msgspec.convert(data, wire.Answer)),)
+        raise Rejected(f"unknown event: {str(event)[:40]!r}")
 
     # The book: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#how-to-manage-a-local-order-book-correctly
 
@@ -170,16 +168,22 @@ class Binance:
     # REST history
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
-        parts = urlsplit(url)
-        parameters = dict(parse_qsl(parts.query))
+        try:
+            parts = urlsplit(url)
+            parameters = dict(parse_qsl(parts.query))
+            levels = int(parameters.get("limit", "100"))
+        except ValueError as error:
+            raise Rejected(f"malformed URL: {error}") from error
         path = parts.path.rpartition("/")[2]
         if path not in ("depth", "klines", "historicalTrades", "aggTrades"):
             return (Ignored(f"REST {path}: not collected"),)
+        if path == "klines" and parameters.get("interval") != "1m":
+            return _OTHER_INTERVAL
         instrument_id = self._ids.get(parameters.get("symbol", ""))
         if instrument_id is None:
-            raise Rejected(f"unknown symbol {parameters.get('symbol')!r}")
+            raise Rejected(f"unknown symbol: {parameters.get('symbol')!r}")
         if path == "depth":
-            return (wire.book_state(body, instrument_id, int(parameters.get("limit", "100")), received_ns),)
+            return (wire.book_state(body, instrument_id, levels, received_ns),)
         if path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
             return self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
@@ -217,3 +221,11 @@ class Binance:
 def _snapshot_size(depth: int) -> tuple[int, int]:
     """(levels, weight) of the REST snapshot for a book of `depth`: four times as deep at least, so that it lasts."""
     return (1000, 50) if depth <= 250 else (5000, 250)
+
+
+def _ack(answer: wire.Answer) -> Ack:
+    """An error without an id cannot be told apart from others: it is the connection's, id 0."""
+    if answer.result is not UNSET and answer.id is not None:
+        return Ack(answer.id)
+    error = answer.error or answer
+    return Ack(answer.id or 0, f"{error.code}: {error.msg}")

@@ -4,10 +4,14 @@ Names of fields are the wire's. msgspec checks presence and types while it decod
 wrong; only what is used is declared, so that the venue may add fields. Pages are named in `binance`.
 """
 
-import msgspec
-from msgspec import Struct, field
+from decimal import Decimal
 
-from ingest.clock import MICROSECOND, MILLISECOND, SECOND
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, field
+
+from ingest import digits
+from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
+from ingest.digits import DIGITS
 from ingest.errors import Rejected
 from ingest.records import BookState, Candle, CandleSource, Quote, Ticker, Trade
 
@@ -98,6 +102,21 @@ class QuoteFrame(Struct, gc=False):
     A: str
 
 
+class Answer(Struct, gc=False):
+    """To a request: `result` is null when it was accepted. Errors come flat or in `error`, mostly without id."""
+
+    id: int | None = None
+    result: list[str] | bool | UnsetType | None = UNSET
+    code: int | None = None
+    msg: str | None = None
+    error: "AnswerError | None" = None
+
+
+class AnswerError(Struct, gc=False):
+    code: int | None = None
+    msg: str | None = None
+
+
 Frame = TradeFrame | AggTradeFrame | DepthFrame | KlineFrame | TickerFrame
 TAGS = ("trade", "aggTrade", "depthUpdate", "kline", "24hrTicker")
 
@@ -180,9 +199,11 @@ def time_ns(value: int, received_ns: int) -> int:
 
 def trade(instrument_id: int, data: TradeFrame | AggTradeFrame | TradeReply | AggTradeReply, received_ns: int) -> Trade:
     price, amount = data.p, data.q
-    # float only judges here, the text itself goes on; what it takes and PostgreSQL does not, COPY refuses.
-    if not (0.0 < float(price) < _INFINITY and 0.0 < float(amount) < _INFINITY):
+    # `digits.positive` written out: this is the hottest line of the program.
+    if (price + amount).strip(DIGITS) or not (0.0 < float(price) < _INFINITY and 0.0 < float(amount) < _INFINITY):
         raise Rejected(f"trade: price {price!r}, amount {amount!r}")
+    if data.id < 0:
+        raise Rejected(f"trade: id {data.id}")
     return Trade(
         instrument_id,
         time_ns(data.T, received_ns),
@@ -195,14 +216,19 @@ def trade(instrument_id: int, data: TradeFrame | AggTradeFrame | TradeReply | Ag
 
 
 def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSource, received_ns: int) -> Candle:
-    low, opened, closed, high = float(kline.l), float(kline.o), float(kline.c), float(kline.h)
-    if not (0.0 < low <= opened <= high < _INFINITY and low <= closed <= high):
+    if not digits.positive(kline.o, kline.h, kline.l, kline.c):
+        raise Rejected(f"candle: open {kline.o!r}, high {kline.h!r}, low {kline.l!r}, close {kline.c!r}")
+    low, opened, closed, high = Decimal(kline.l), Decimal(kline.o), Decimal(kline.c), Decimal(kline.h)
+    if not (low <= opened <= high and low <= closed <= high):
         raise Rejected(f"candle: open {kline.o}, high {kline.h}, low {kline.l}, close {kline.c} cannot be")
-    if not all(0.0 <= float(amount) < _INFINITY for amount in (kline.v, kline.q, kline.V, kline.Q)) or kline.n < 0:
-        raise Rejected(f"candle: volumes {kline.v}, {kline.q}, {kline.V}, {kline.Q}, trades {kline.n}")
+    if not digits.not_negative(kline.v, kline.q, kline.V, kline.Q) or kline.n < 0:
+        raise Rejected(f"candle: volumes {kline.v!r}, {kline.q!r}, {kline.V!r}, {kline.Q!r}, trades {kline.n}")
+    open_ns = time_ns(kline.t, received_ns)
+    if open_ns % MINUTE:
+        raise Rejected(f"candle: {kline.t} is not the start of a minute")
     return Candle(
         instrument_id,
-        time_ns(kline.t, received_ns),
+        open_ns,
         kline.o,
         kline.h,
         kline.l,
@@ -219,17 +245,14 @@ def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSour
 
 def quote(instrument_id: int, data: QuoteFrame, received_ns: int) -> Quote:
     """The wire gives no time, so it is the time of receipt, cut to microseconds."""
-    bid, ask = float(data.b), float(data.a)
-    if not (0.0 < bid < _INFINITY and 0.0 < ask < _INFINITY):
-        raise Rejected(f"bookTicker: bid {data.b!r}, ask {data.a!r}")
-    if not (0.0 <= float(data.B) < _INFINITY and 0.0 <= float(data.A) < _INFINITY):
-        raise Rejected(f"bookTicker: amounts {data.B!r}, {data.A!r}")
+    if not digits.positive(data.b, data.a) or not digits.not_negative(data.B, data.A) or data.u < 0:
+        raise Rejected(f"bookTicker: bid {data.b!r} {data.B!r}, ask {data.a!r} {data.A!r}, id {data.u}")
     at_ns = received_ns - received_ns % MICROSECOND
     return Quote(instrument_id, at_ns, data.u, data.b, data.B, data.a, data.A, received_ns)
 
 
 def ticker(instrument_id: int, data: TickerFrame, received_ns: int) -> Ticker:
     texts = (data.c, data.b, data.B, data.a, data.A, data.o, data.h, data.l, data.v, data.q)
-    if not all(0.0 <= float(text) < _INFINITY for text in texts):
+    if not digits.not_negative(*texts):
         raise Rejected(f"24hrTicker: {texts}")
     return Ticker(instrument_id, time_ns(data.E, received_ns), *texts, received_ns)
