@@ -18,10 +18,11 @@ import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection, AsyncCursor, sql
 
+from ingest import clock
 from ingest.clock import MILLISECOND
 from ingest.records import Candle, Channel, Gap, Instrument, OrderBook, Quote, Reject, Row, Ticker, Trade
 from ingest.store import database
-from ingest.store.rows import TABLES, Table, encode_rejects, timestamp
+from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
 
 Record = Row | Gap | Reject
@@ -33,6 +34,7 @@ _CHANNEL: dict[type, Channel] = {
     Quote: "quotes",
     Ticker: "ticker",
 }
+_BIGINT_MAX = 2**63 - 1
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -91,82 +93,74 @@ class CopyWriter:
     async def _write(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], *, staged: bool
     ) -> Written:
-        block = table.encode(records)
         stage_next = self._stage_first.get(table.name, 0)
-        if table.merge and (staged or stage_next or table.latest_only):
+        if staged or stage_next or table.latest_only:
             self._stage_first[table.name] = max(0, stage_next - 1)
         else:
             try:
-                return await self._copy_direct(connection, table, records, block)
+                return await self._copy_direct(connection, table, records)
             except psycopg.errors.UniqueViolation:
                 self._stage_first[table.name] = _STAGED_BATCHES_AFTER_CONFLICT
-            except psycopg.Error as error:
-                if not database.is_data_error(error):
+            except (psycopg.Error, ValueError, OverflowError) as error:
+                if _blame(error) is None:
                     raise
-        return await self._bisect(connection, table, records, block)
+        return await self._bisect(connection, table, records)
 
-    async def _copy_direct(
-        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes
-    ) -> Written:
+    async def _copy_direct(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
+        block = _encode(table, records)
         async with connection.transaction(), connection.cursor() as cursor:
             await _copy(cursor, sql.Identifier("ingest", table.name), table, block)
             await _advance(cursor, records)
         return Written(len(records), 0, 0)
 
-    async def _bisect(
-        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes | None = None
-    ) -> Written:
+    async def _bisect(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
         """Store what can be stored. Terminates: each step halves, and a single bad row is put aside."""
         try:
-            return await self._merge(connection, table, records, block or table.encode(records))
-        except psycopg.Error as error:
-            if not database.is_data_error(error):
+            return await self._merge(connection, table, records)
+        except (psycopg.Error, ValueError, OverflowError) as error:
+            reason = _blame(error)
+            if reason is None:
                 raise
-            if len(records) == 1:
-                reason = error.diag.message_primary or str(error)
-                await self._reject(connection, table, [(records[0], reason)])
-                return Written(0, 0, 1)
+        if len(records) == 1:
+            async with connection.transaction(), connection.cursor() as cursor:
+                await _put_aside(cursor, [self._reject_of(table, records[0], reason)])
+            return Written(0, 0, 1)
         middle = len(records) // 2
-        return await self._bisect(connection, table, records[:middle]) + await self._bisect(
-            connection, table, records[middle:]
-        )
+        first = await self._bisect(connection, table, records[:middle])
+        return first + await self._bisect(connection, table, records[middle:])
 
-    async def _merge(
-        self, connection: AsyncConnection, table: Table, records: Sequence[Record], block: bytes
-    ) -> Written:
-        if not table.merge:  # a table of our own without a natural key: no conflict to expect
-            return await self._copy_direct(connection, table, records, block)
+    async def _merge(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
+        block = _encode(table, records)
         await self._prepare_stage(connection, table)
         async with connection.transaction(), connection.cursor() as cursor:
             await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, block)
             window = _window(records)
             await cursor.execute(query(table.merge), window)
             stored: Counter[int] = Counter(dict(await cursor.fetchall()))
-            differing: list[tuple[Record, str]] = []
+            rejects: list[Reject] = []
             if table.differs and stored.total() < len(records):
                 await cursor.execute(query(table.differs), window)
-                differing = [(records[position], reason) for position, reason in await cursor.fetchall()]
-            await _put_aside(cursor, self._rejects(table, differing))
+                rejects = [self._reject_of(table, records[at], reason) for at, reason in await cursor.fetchall()]
+            await _put_aside(cursor, rejects)
             await _advance(cursor, records, stored)
-        return Written(stored.total(), len(records) - stored.total() - len(differing), len(differing))
+        return Written(stored.total(), len(records) - stored.total() - len(rejects), len(rejects))
 
     async def _prepare_stage(self, connection: AsyncConnection, table: Table) -> None:
+        """A temporary table with the target's columns, none of its constraints, and each row's place in the batch."""
         if table.name in self._staged:
             return
         stage, target = sql.Identifier(f"stage_{table.name}"), sql.Identifier("ingest", table.name)
-        await connection.execute(
-            sql.SQL(
-                "CREATE TEMP TABLE {} (LIKE {}, ordinal bigint GENERATED ALWAYS AS IDENTITY) ON COMMIT DELETE ROWS"
-            ).format(stage, target)
-        )
+        columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
+        async with connection.transaction():
+            await connection.execute(
+                sql.SQL("CREATE TEMP TABLE {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA").format(
+                    stage, columns, target
+                )
+            )
+            await connection.execute(
+                sql.SQL("ALTER TABLE {} ADD ordinal bigint GENERATED ALWAYS AS IDENTITY").format(stage)
+            )
         self._staged.add(table.name)
-
-    async def _reject(self, connection: AsyncConnection, table: Table, refused: list[tuple[Record, str]]) -> None:
-        async with connection.transaction(), connection.cursor() as cursor:
-            await _put_aside(cursor, self._rejects(table, refused))
-
-    def _rejects(self, table: Table, refused: list[tuple[Record, str]]) -> list[Reject]:
-        return [self._reject_of(table, record, reason) for record, reason in refused]
 
     def _reject_of(self, table: Table, record: Record, reason: str) -> Reject:
         instrument = None if isinstance(record, Reject) else self._instruments.get(record.instrument_id)
@@ -174,9 +168,35 @@ class CopyWriter:
             exchange=instrument.exchange if instrument else "",
             stream=f"{instrument.symbol} {table.name}" if instrument else table.name,
             reason=reason,
-            payload=msgspec.json.encode(record),
-            received_ns=getattr(record, "received_ns", 0),
+            payload=_payload(record),
+            received_ns=getattr(record, "received_ns", clock.now_ns()),
         )
+
+
+class _BadBlockError(ValueError):
+    """A row's own text would break out of its line."""
+
+
+def _encode(table: Table, records: Sequence[Record]) -> bytes:
+    """The batch as COPY text; a record whose text holds a tab or a line break of its own is refused."""
+    block = table.encode(records)
+    if block.count(b"\n") != len(records) or block.count(b"\t") != len(records) * (len(table.columns) - 1):
+        raise _BadBlockError("a number holds a tab or a line break")
+    return block
+
+
+def _blame(error: Exception) -> str | None:
+    """What is wrong with the rows; None when the error is not theirs."""
+    if not isinstance(error, psycopg.Error):
+        return str(error)  # the encoder's: a time out of range, text that is no UTF-8
+    return (error.diag.message_primary or str(error)) if database.is_data_error(error) else None
+
+
+def _payload(record: Record) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except ValueError:  # text that is no UTF-8
+        return repr(record).encode(errors="backslashreplace")
 
 
 async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, block: bytes) -> None:
@@ -186,8 +206,25 @@ async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, 
 
 
 async def _put_aside(cursor: AsyncCursor[Any], rejects: list[Reject]) -> None:
-    if rejects:
-        await _copy(cursor, sql.Identifier("ingest", "rejected"), TABLES[Reject], encode_rejects(rejects))
+    for reject in rejects:
+        await cursor.execute(
+            query("put_aside"),
+            {
+                "received_at": _moment(reject.received_ns),
+                "exchange": printable(reject.exchange),
+                "stream": printable(reject.stream),
+                "reason": printable(reject.reason),
+                "payload": reject.payload,
+            },
+        )
+
+
+def _moment(time_ns: int) -> str:
+    """The time as text; now, when it is one that cannot be."""
+    try:
+        return timestamp(time_ns)
+    except (ValueError, OverflowError):
+        return timestamp(clock.now_ns())
 
 
 def _window(records: Sequence[Record]) -> dict[str, str]:
@@ -210,7 +247,11 @@ async def _advance(
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
     received = Counter([row.instrument_id for row in rows])
-    latest = {row.instrument_id: row for row in rows}
+    latest: dict[int, Row] = {}
+    for row in rows:
+        known = latest.get(row.instrument_id)
+        if known is None or row.time_ns >= known.time_ns:
+            latest[row.instrument_id] = row
     await cursor.execute(
         query("advance_streams"),
         {
@@ -228,7 +269,8 @@ async def _advance(
 def _sequence(row: Row) -> int | None:
     match row:
         case Trade(trade_id=trade_id):
-            return int(trade_id) if trade_id.isdigit() else None
+            number = int(trade_id) if trade_id.isascii() and trade_id.isdigit() else None
+            return number if number is not None and number <= _BIGINT_MAX else None
         case OrderBook(sequence=sequence) | Quote(sequence=sequence):
             return sequence
     return None

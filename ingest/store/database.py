@@ -9,7 +9,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ingest.errors import DatabaseUnavailable, Fatal, Retryable
 
-_SESSION = "-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8"
+_SESSION = "-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8 -c search_path=public"
 
 
 def conninfo(url: str, *, role: str, connect_timeout_seconds: int = 10) -> str:
@@ -81,5 +81,5 @@ def translate(error: psycopg.Error) -> Retryable | Fatal:
 
 
 def is_data_error(error: psycopg.Error) -> bool:
-    """True when a row is to blame (class 22 data exception, class 23 constraint), and not the server."""
-    return isinstance(error, errors.DataError | errors.IntegrityError)
+    """True when a row is to blame, and not the server: classes 22 (data), 23 (constraint) and 54 (too large for it)."""
+    return isinstance(error, errors.DataError | errors.IntegrityError | errors.ProgramLimitExceeded)

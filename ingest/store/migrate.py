@@ -40,7 +40,7 @@ def migrate(url: str, *, dry_run: bool = False, report: Callable[[str], None] = 
             if not dry_run:
                 _apply(connection, plan, report)
         except psycopg.Error as error:
-            raise _explain(error) from error
+            raise database.translate(error) from error
         return plan
 
 
@@ -67,6 +67,8 @@ def _plan(connection: Connection) -> Plan:
                 f"sql/migrations/{file.name} is not applied, but the later {newest} is. "
                 "Give the new migration a number after all applied ones."
             )
+    if any(name not in known for name in applied if not name.startswith("definitions/")):
+        return Plan(tuple(missing), ())  # the database is newer than this program: its definitions stay
     definitions = read_folder(sql_root() / "definitions")
     changed = any(applied.get(f"definitions/{file.name}") != file.sha256 for file in definitions)
     # Definitions build on each other, so that one change means all of them, in order.
@@ -86,15 +88,24 @@ def _apply(connection: Connection, plan: Plan, report: Callable[[str], None]) ->
     connection.execute(query("create_ledger"))
     for file in plan.migrations:
         with connection.transaction():
-            connection.execute(file.text)
+            _execute(connection, file, f"sql/migrations/{file.name}")
             _record(connection, file.name, file)
         report(f"applied sql/migrations/{file.name}")
     with connection.transaction():
         for file in plan.definitions:
-            connection.execute(file.text)
+            _execute(connection, file, f"sql/definitions/{file.name}")
             _record(connection, f"definitions/{file.name}", file)
     if plan.definitions:
         report(f"applied sql/definitions ({len(plan.definitions)} files)")
+
+
+def _execute(connection: Connection, file: SqlFile, name: str) -> None:
+    try:
+        connection.execute(file.text)
+    except psycopg.errors.OperationalError:
+        raise
+    except psycopg.Error as error:
+        raise _explain(error, name) from error
 
 
 def _record(connection: Connection, name: str, file: SqlFile) -> None:
@@ -105,7 +116,7 @@ def _record(connection: Connection, name: str, file: SqlFile) -> None:
     )
 
 
-def _explain(error: psycopg.Error) -> Fatal:
+def _explain(error: psycopg.Error, name: str) -> Fatal:
     text = error.diag.message_primary or " ".join(str(error).split())
     hint = f" {error.diag.message_hint}" if error.diag.message_hint else ""
     if isinstance(error, psycopg.errors.UndefinedFile | psycopg.errors.FeatureNotSupported) and "extension" in text:
@@ -113,4 +124,4 @@ def _explain(error: psycopg.Error) -> Fatal:
             f"this PostgreSQL has no TimescaleDB ({text}). Install the extension, choose another server in "
             "[database] url, or leave it empty to use the embedded one."
         )
-    return Fatal(f"migration failed: {text}.{hint} Nothing of the failing file was applied.")
+    return Fatal(f"{name} failed: {text}.{hint} Nothing of that file was applied.")

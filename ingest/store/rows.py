@@ -19,7 +19,10 @@ _seconds: dict[int, str] = {}
 
 
 def timestamp(time_ns: int) -> str:
-    """`2026-11-21 09:00:00.123456+00`; below a microsecond is cut, never rounded."""
+    """`2026-11-21 09:00:00.123456+00`; below a microsecond is cut, never rounded.
+
+    Raises ValueError or OverflowError outside of the years 1970 to 9999.
+    """
     micros = time_ns // MICROSECOND
     try:
         return f"{_seconds[micros // 1_000_000]}{str(micros)[-6:]}+00"
@@ -27,6 +30,8 @@ def timestamp(time_ns: int) -> str:
         if len(_seconds) >= _SECONDS_KEPT:
             _seconds.clear()
         second = micros // 1_000_000
+        if second < 1:  # and never in the table: its microseconds would have fewer digits
+            raise ValueError(f"{time_ns} ns is not after 1970") from None
         _seconds[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S.")
         return timestamp(time_ns)
 
@@ -110,7 +115,7 @@ def encode_gaps(gaps: Sequence[Gap]) -> bytes:
 def encode_rejects(rejects: Sequence[Reject]) -> bytes:
     return "".join(
         [
-            f"{timestamp(r.received_ns)}\t{_escape(r.exchange)}\t{_escape(r.stream)}\t{_escape(_printable(r.reason))}\t"
+            f"{timestamp(r.received_ns)}\t{_escape(r.exchange)}\t{_escape(r.stream)}\t{_escape(printable(r.reason))}\t"
             f"\\\\x{r.payload.hex()}\n"
             for r in rejects
         ]
@@ -120,7 +125,7 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
 _NULL = "\\N"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text PostgreSQL will take: no NUL, nothing that is not UTF-8."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
@@ -198,6 +203,12 @@ TABLES: dict[type, Table] = {
         "gaps",
         ("instrument_id", "channel", "from_time", "to_time", "from_id", "to_id", "cause", "evidence"),
         encode_gaps,
+        merge="merge_gaps",
     ),
-    Reject: Table("rejected", ("received_at", "exchange", "stream", "reason", "payload"), encode_rejects),
+    Reject: Table(
+        "rejected",
+        ("received_at", "exchange", "stream", "reason", "payload"),
+        encode_rejects,
+        merge="merge_rejected",
+    ),
 }

@@ -1,5 +1,6 @@
 -- Two schemas: `ingest` is what the daemon writes and needs, `market` is what analysts read.
-CREATE EXTENSION IF NOT EXISTS timescaledb;
+-- Into public, whatever the role's search_path says: analysts call time_bucket without a schema.
+CREATE EXTENSION IF NOT EXISTS timescaledb SCHEMA public;
 CREATE SCHEMA IF NOT EXISTS ingest;
 CREATE SCHEMA IF NOT EXISTS market;
 

@@ -42,7 +42,8 @@ CREATE TABLE ingest.gaps (
     closed_at     timestamptz,
     CHECK (from_time IS NOT NULL OR from_id IS NOT NULL)
 );
-CREATE INDEX gaps_stream ON ingest.gaps (instrument_id, channel, from_time);
+-- A batch that was committed, but whose answer was lost, is written again: its gaps stay one row each.
+CREATE UNIQUE INDEX gaps_key ON ingest.gaps (instrument_id, channel, from_time, from_id, cause) NULLS NOT DISTINCT;
 
 COMMENT ON TABLE ingest.gaps IS 'Intervals of a stream that may be incomplete, each with its cause.';
 COMMENT ON COLUMN ingest.gaps.from_time IS 'Start, inclusive: the last record before the break.';
@@ -56,9 +57,11 @@ CREATE TABLE ingest.rejected (
     exchange    text NOT NULL,
     stream      text NOT NULL,
     reason      text NOT NULL,
-    payload     bytea NOT NULL
+    payload     bytea NOT NULL,
+    digest      bytea NOT NULL GENERATED ALWAYS AS (sha256(payload)) STORED
 );
-CREATE INDEX rejected_received_at ON ingest.rejected (received_at);
+CREATE UNIQUE INDEX rejected_key ON ingest.rejected (received_at, exchange, stream, digest);
 
 COMMENT ON TABLE ingest.rejected IS 'Input that could not be stored: the raw bytes and the reason.';
+COMMENT ON COLUMN ingest.rejected.digest IS 'Of the payload: the same input again is the same row.';
 COMMENT ON COLUMN ingest.rejected.stream IS 'The stream, or the connection where the stream is unknown.';

@@ -1,4 +1,5 @@
--- Staged candles into ingest.candles_1m: a row of the same or a higher rank replaces one that says something else.
+-- Staged candles into ingest.candles_1m: a row of a higher rank replaces the stored one, and one of the same rank
+-- does where it says something else.
 -- Inside one batch the highest rank wins, and of equals the last.
 WITH stored AS (
     INSERT INTO ingest.candles_1m AS c (time, instrument_id, open, high, low, close, volume, quote_volume, trades,
@@ -13,12 +14,13 @@ WITH stored AS (
         volume = excluded.volume, quote_volume = excluded.quote_volume, trades = excluded.trades,
         taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume,
         source = excluded.source, received_at = excluded.received_at
-    WHERE excluded.source >= c.source
-      AND (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.quote_volume,
-           excluded.trades, excluded.taker_buy_volume, excluded.taker_buy_quote_volume, excluded.source > 0)
-          IS DISTINCT FROM
-          (c.open, c.high, c.low, c.close, c.volume, c.quote_volume,
-           c.trades, c.taker_buy_volume, c.taker_buy_quote_volume, c.source > 0)
+    WHERE excluded.source > c.source
+       OR (excluded.source = c.source
+           AND (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.quote_volume,
+                excluded.trades, excluded.taker_buy_volume, excluded.taker_buy_quote_volume)
+               IS DISTINCT FROM
+               (c.open, c.high, c.low, c.close, c.volume, c.quote_volume,
+                c.trades, c.taker_buy_volume, c.taker_buy_quote_volume))
     RETURNING c.instrument_id
 )
 SELECT instrument_id, count(*) FROM stored GROUP BY instrument_id
