@@ -8,7 +8,7 @@ DB ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fast test-community lint types format constraints schema clean
+        test test-community lint types format constraints schema clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

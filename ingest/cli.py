@@ -64,8 +64,19 @@ def main() -> None:
             sys.exit(Exit.USAGE)
         if (translated := _from_database(error)) is not None:
             _end(str(translated), translated.exit_code)
+        if isinstance(error, ExceptionGroup) and (known := _first_known(error)) is not None:
+            _end(str(known), known.exit_code)
         raise
     sys.exit(code or Exit.OK)
+
+
+def _first_known(group: ExceptionGroup[Exception]) -> IngestError | None:
+    """Of the errors that ended a TaskGroup, one with a message for the user."""
+    for error in group.exceptions:
+        found = _first_known(error) if isinstance(error, ExceptionGroup) else error
+        if isinstance(found, IngestError):
+            return found
+    return None
 
 
 def _from_database(error: Exception) -> IngestError | None:
@@ -106,8 +117,12 @@ def _load_for(exchange: str, path: Path | None) -> "Loaded":
 
 
 def _configured_url(loaded: "Loaded") -> str | None:
-    url = loaded.config.database.url
-    return None if url is None else url.get_secret_value()
+    from ingest.store.database import with_connect_timeout
+
+    settings = loaded.config.database
+    if settings.url is None:
+        return None
+    return with_connect_timeout(settings.url.get_secret_value(), settings.connect_timeout_seconds)
 
 
 def _say(line: str) -> None:

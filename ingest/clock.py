@@ -13,6 +13,7 @@ SECOND = 1_000_000_000
 MINUTE = 60 * SECOND
 
 now_ns: Clock = time.time_ns
+monotonic_ns: Clock = time.monotonic_ns  # for intervals: never jumps
 
 
 def truncate_to_microsecond(time_ns: int) -> int:

@@ -14,7 +14,7 @@ import uvloop
 from ingest import clock, venues
 from ingest.collect.collector import Collector, Settings
 from ingest.config.model import Config
-from ingest.errors import ConfigError, Exit, Fatal, IngestError, Retryable
+from ingest.errors import ConfigError, Exit, Fatal, IngestError
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.records import Instrument, Stream
@@ -44,12 +44,15 @@ class Daemon:
                 int(settings.batch_max_age_seconds * clock.SECOND),
             ),
             queue_max_rows=settings.queue_max_rows,
+            queue_max_bytes=settings.queue_max_bytes,
         )
         self._collectors: dict[str, Collector] = {}
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
+        """End intake; `run` then takes and delivers what was received, within the deadline."""
         self._stopping.set()
+        self._pipeline.take_the_rest()
         for collector in self._collectors.values():
             collector.stop()
 
@@ -71,17 +74,46 @@ class Daemon:
                 group.create_task(self._say_progress()),
             ]
             intakes = [group.create_task(self._collect(settings)) for settings in wanted]
-            await asyncio.wait(intakes)
+            await self._stopping.wait()
+            deadline = loop.time() + self._config.shutdown.deadline_seconds
+            lost = await self._finish(intakes, deliveries, deadline)
             for helper in helpers:
                 helper.cancel()
-            self._pipeline.close()
-            lost = await self._drain(deliveries)
-        await self._save_last_states()
         counts = self._pipeline.counts
         log.info(
             "daemon.stopped", stored=counts.stored, duplicate=counts.duplicate, rejected=counts.rejected, lost=lost
         )
         return Exit.FAILED if lost else Exit.OK
+
+    async def _finish(
+        self, intakes: list[asyncio.Task[None]], deliveries: list[asyncio.Task[None]], deadline: float
+    ) -> int:
+        """Take what was received, deliver it, save the last states; return how many rows were not delivered."""
+        loop = asyncio.get_running_loop()
+        _, late = await asyncio.wait(intakes, timeout=max(0.0, deadline - loop.time()))
+        for intake in late:
+            log.error(
+                "shutdown.intake_late", remedy="a venue's connection did not end; raise [shutdown] deadline_seconds"
+            )
+            intake.cancel()
+        self._pipeline.close()
+        _, late = await asyncio.wait(deliveries, timeout=max(0.0, deadline - loop.time()))
+        for delivery in late:
+            delivery.cancel()
+        if late:
+            log.error(
+                "shutdown.deadline_passed",
+                rows_lost=self._pipeline.held_rows,
+                deadline_seconds=self._config.shutdown.deadline_seconds,
+                remedy="the database did not take them; raise [shutdown] deadline_seconds",
+            )
+            return self._pipeline.held_rows
+        try:
+            async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
+                await self._save_last_states()
+        except TimeoutError:
+            log.warning("states.not_saved", error="the database did not answer in time")
+        return 0
 
     def _on_signal(self, number: int) -> None:
         if self._stopping.is_set():
@@ -116,20 +148,6 @@ class Daemon:
             admit=self._registry.register_streams,
         )
 
-    async def _drain(self, deliveries: list[asyncio.Task[None]]) -> int:
-        """Wait for the writers until the deadline; return how many rows were not delivered."""
-        _, late = await asyncio.wait(deliveries, timeout=self._config.shutdown.deadline_seconds)
-        for delivery in late:
-            delivery.cancel()
-        if late:
-            log.error(
-                "shutdown.deadline_passed",
-                rows_lost=self._pipeline.held_rows,
-                deadline_seconds=self._config.shutdown.deadline_seconds,
-                remedy="the database did not take them; raise [shutdown] deadline_seconds",
-            )
-        return self._pipeline.held_rows if late else 0
-
     async def _save_states(self) -> None:
         """Write each stream's state to the database when it changes."""
         saved: dict[Stream, tuple[State, str | None]] = {}
@@ -142,12 +160,14 @@ class Daemon:
                 saved.update(changed)
             except IngestError as error:
                 log.warning("states.not_saved", error=str(error))
+            except Exception:
+                log.exception("states.not_saved")  # delivery goes on without it
 
     async def _save_last_states(self) -> None:
         states = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
         try:
             await self._registry.save_states(states)
-        except Retryable as error:
+        except IngestError as error:
             log.warning("states.not_saved", error=str(error))
         finally:
             await self._registry.close()

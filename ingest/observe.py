@@ -11,7 +11,7 @@ from ingest.collect.collector import Collector, Subscription
 from ingest.collect.feed import Feed
 from ingest.config.model import Config
 from ingest.recording import Recorder
-from ingest.records import CHANNELS, Channel, Gap, Instrument, Stream, Trade
+from ingest.records import CHANNELS, Channel, Gap, Instrument, Progress, Stream, Trade
 from ingest.store.copy_writer import Record
 from ingest.store.registry import State
 
@@ -83,5 +83,5 @@ async def _number(instruments: Sequence[Instrument]) -> dict[str, int]:
     return {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
 
 
-async def _all(streams: Sequence[Stream], _id_spaces: Mapping[Channel, str]) -> list[Stream]:
-    return list(streams)
+async def _all(streams: Sequence[Stream], _id_spaces: Mapping[Channel, str]) -> dict[Stream, Progress | None]:
+    return dict.fromkeys(streams)

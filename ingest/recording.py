@@ -40,6 +40,8 @@ class Recorder:
     """Writes one recording, named after the exchange, into a folder. Use as a context manager."""
 
     def __init__(self, folder: Path, exchange: str) -> None:
+        if any(folder.glob(f"{exchange.upper()}.*gz")):
+            raise ConfigError(f"{folder} holds a recording of {exchange} already: choose another --output, or move it")
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._name = exchange.upper()

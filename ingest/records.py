@@ -61,6 +61,13 @@ class Stream(Struct, frozen=True):
         return f"{self.instrument.exchange} {self.instrument.symbol} {self.channel}"
 
 
+class Progress(Struct, frozen=True):
+    """How far a stream is committed: the largest id where ids are numbers, and the latest record's time."""
+
+    last_sequence: int | None
+    last_ns: int
+
+
 class Trade(Struct, frozen=True, gc=False):
     instrument_id: int
     time_ns: int

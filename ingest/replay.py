@@ -8,7 +8,6 @@ import heapq
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 import uvloop
@@ -17,14 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest import clock, venues
-from ingest.collect.feed import Feed
+from ingest.collect.feed import Feed, Wants
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
 from ingest.exchanges import ADAPTERS
 from ingest.exchanges.markets import load_instruments
 from ingest.pipeline.batcher import Limits
-from ingest.pipeline.pipeline import Pipeline
-from ingest.recording import Entry, read
+from ingest.pipeline.pipeline import Intake, Pipeline
+from ingest.recording import read
 from ingest.records import CHANNELS, Instrument, Stream
 from ingest.store.copy_writer import CopyWriter, Record
 from ingest.store.registry import Registry
@@ -43,81 +42,104 @@ class Result(Struct):
     duplicate: int = 0
 
 
-class _Sink(Protocol):
-    def put(self, records: Iterable[Record]) -> None: ...
-
-
 class _Nowhere:
+    """Takes rows and forgets them. See `ingest.pipeline.pipeline.Intake`."""
+
+    full = False
+
+    async def room(self) -> None:
+        return
+
     def put(self, records: Iterable[Record]) -> None:
         for _ in records:
             pass
 
 
 def replay(config: Config, files: Sequence[Path], *, exchange: str | None, url: str | None) -> Result:
-    """Replay the files of one exchange; those that lie beside them (`NAME.0.gz`, `NAME.http…`) are taken along."""
+    """Replay the files of one exchange; those that lie beside them (`NAME.0.gz`, `NAME.http…`) are taken along.
+
+    With `url` the rows are stored in that database. Memory does not grow with the files.
+    """
     paths = _with_siblings(files)
     name = exchange or _exchange_of(paths)
     if name not in ADAPTERS:
-        raise ConfigError(
-            f"{files[0]}: exchange {name!r} has no adapter; name one with --exchange: {', '.join(ADAPTERS)}"
-        )
+        known = ", ".join(ADAPTERS)
+        raise ConfigError(f"{files[0]}: exchange {name!r} has no adapter; name one with --exchange: {known}")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_replay(config, paths, name, url))
 
 
 async def _replay(config: Config, paths: Sequence[Path], exchange: str, url: str | None) -> Result:
-    entries = list(heapq.merge(*(read(path) for path in paths), key=lambda entry: entry.time_ns))
-    instruments = await _instruments(entries, exchange)
+    instruments = await _instruments(paths, exchange)
     if url is None:
-        ids = {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
-        feed = _run(config, exchange, entries, instruments, ids, _Nowhere())
+        numbered = dict(enumerate(instruments, 1))
+        streams = [
+            Stream(number, instrument, channel) for number, instrument in numbered.items() for channel in CHANNELS
+        ]
+        feed = await _run(config, exchange, paths, streams, _Nowhere())
         return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected)
-    registry = Registry(url)
-    try:
-        ids = await registry.register_instruments(exchange, instruments)
-        adapter = venues.adapters(config, exchange)({})
-        streams = [Stream(ids[i.symbol], i, channel) for i in instruments for channel in CHANNELS]
-        await registry.register_streams(streams, {channel: adapter.id_space(channel) for channel in CHANNELS})
-    finally:
-        await registry.close()
-    by_id = {ids[instrument.symbol]: instrument for instrument in instruments}
-    pipeline = Pipeline([CopyWriter(url, role="replay", instruments=by_id)], Limits(), queue_max_rows=1_000_000)
+    streams = await _registered(config, exchange, instruments, url)
+    by_id = {stream.instrument_id: stream.instrument for stream in streams}
+    pipeline = Pipeline([CopyWriter(url, role="replay", instruments=by_id)], Limits())
     async with asyncio.TaskGroup() as group:
         group.create_task(pipeline.deliver(0))
-        feed = _run(config, exchange, entries, instruments, ids, pipeline)
-        pipeline.close()
+        try:
+            feed = await _run(config, exchange, paths, streams, pipeline)
+        finally:
+            pipeline.close()
     counts = pipeline.counts
     return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected, counts.stored, counts.duplicate)
 
 
-def _run(
-    config: Config,
-    exchange: str,
-    entries: Sequence[Entry],
-    instruments: Sequence[Instrument],
-    ids: Mapping[str, int],
-    sink: _Sink,
-) -> Feed:
-    adapter = venues.adapters(config, exchange)({i.native: ids[i.symbol] for i in instruments})
+async def _registered(config: Config, exchange: str, instruments: Sequence[Instrument], url: str) -> list[Stream]:
+    """The recording's streams as the database knows them. Raises ConfigError where their ids are of another kind."""
+    adapter = venues.adapters(config, exchange)({})
+    registry = Registry(url)
+    try:
+        ids = await registry.register_instruments(exchange, instruments)
+        streams = [Stream(ids[i.symbol], i, channel) for i in instruments for channel in CHANNELS]
+        spaces = {channel: adapter.id_space(channel) for channel in CHANNELS}
+        admitted = await registry.register_streams(streams, spaces, starting=False)
+    finally:
+        await registry.close()
+    for stream in streams:
+        if stream not in admitted:
+            raise ConfigError(
+                f"{stream}: the database holds ids of another kind than {spaces[stream.channel]!r}, and kinds are "
+                "never mixed. Choose the other --trade-stream, or another database."
+            )
+    return streams
+
+
+async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Sequence[Stream], intake: Intake) -> Feed:
+    adapter = venues.adapters(config, exchange)({s.instrument.native: s.instrument_id for s in streams})
     cadence_ns = int(config.book.cadence_seconds * clock.SECOND)
-    feed = Feed(exchange, sink.put, lambda _instrument_id: None, cadence_ns=cadence_ns)
-    feed.follow([Stream(ids[i.symbol], i, "book") for i in instruments], config.book.depth, adapter)
-    for entry in entries:
+    nothing = Wants(book=lambda _instrument_id: None, candles=lambda _instrument_id, _minutes: None)
+    feed = Feed(exchange, intake.put, nothing, cadence_ns=cadence_ns)
+    feed.follow(streams, config.book.depth, adapter)
+    for entry in heapq.merge(*(read(path) for path in paths), key=lambda entry: entry.time_ns):
         if entry.kind == "received":
             feed.take(adapter, entry.payload, entry.time_ns)
         elif entry.kind == "reply":
             feed.take_reply(adapter, entry.url, entry.payload, entry.time_ns)
+        if intake.full:
+            await intake.room()
     return feed
 
 
-async def _instruments(entries: Sequence[Entry], exchange: str) -> list[Instrument]:
+async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]:
     """The instruments that the recording is about, described as the venue described them then."""
-    replies = {urlsplit(entry.url).path: entry.payload for entry in entries if entry.kind == "reply"}
-    listed = await load_instruments(exchange, replies=replies)
+    replies: dict[str, bytes] = {}
     named: set[str] = set()
-    for entry in entries:
-        if entry.kind != "received":
-            named.update(_WORD.findall(f"{entry.url} {entry.payload.decode() if entry.kind == 'sent' else ''}".lower()))
+    for path in paths:
+        for entry in read(path):
+            if entry.kind == "received":
+                continue
+            if entry.kind == "reply":
+                replies.setdefault(urlsplit(entry.url).path, entry.payload)
+            sent = entry.payload.decode() if entry.kind == "sent" else ""
+            named.update(_WORD.findall(f"{entry.url} {sent}".lower()))
+    listed = await load_instruments(exchange, replies=replies)
     return [instrument for instrument in listed if instrument.native.lower() in named]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 from tenacity.wait import wait_base
 
-from ingest.errors import Retryable
+from ingest.errors import IngestError, Retryable
 
 BLOCKED_RETRY_SECONDS = 900.0
 
@@ -62,7 +62,7 @@ def rest_calls(attempts: int = 5) -> AsyncRetrying:
 def database(before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
     """Delivery to the database: for ever, at most 10 s apart. Whoever waits for it sets the deadline."""
     return AsyncRetrying(
-        retry=retry_if_exception_type(Retryable),
+        retry=retry_if_exception_type(IngestError),
         wait=wait_random_exponential(multiplier=0.2, max=10),
         before_sleep=before_sleep,
         reraise=True,

@@ -167,6 +167,10 @@ class Book:
         self._waiting = False
         self._kept.clear()
 
+    def expect(self) -> None:
+        """A snapshot comes that was not asked for: take it all the same."""
+        self._waiting = True
+
     def give_up_waiting(self) -> None:
         """The snapshot will not come: forget what was kept for it, so that the next delta asks again."""
         self._waiting = False

@@ -1,7 +1,7 @@
 """What live data asks of REST: book snapshots for books out of sync, and candles that were not streamed."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import structlog
 
@@ -11,14 +11,35 @@ from ingest.errors import IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Request
 from ingest.exchanges.rest import Reply, Rest
 from ingest.pipeline.pipeline import Intake
-from ingest.records import CandleSource, Instrument, Stream
+from ingest.records import CandleSource, Gap, Instrument
 
 log = structlog.get_logger()
 
-_PAUSE_AFTER_FAILURE_SECONDS = 5.0
+_PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _CANDLES_MAX = 1000
 _GRACE_NS = 2 * clock.SECOND
 """A candle counts as closed this long after its end by the venue's clock: its last trades must have arrived there."""
+_LATER_NS = 5 * clock.SECOND
+_LATER_MINUTES = 3
+
+
+class Wanted:
+    """Instruments in the order in which they were asked for, each at most once, with how much was asked for."""
+
+    def __init__(self) -> None:
+        self._amounts: dict[int, int] = {}
+        self._arrived = asyncio.Event()
+
+    def add(self, instrument_id: int, amount: int = 1) -> None:
+        self._amounts[instrument_id] = max(amount, self._amounts.get(instrument_id, 0))
+        self._arrived.set()
+
+    async def next(self) -> tuple[int, int]:
+        while not self._amounts:
+            self._arrived.clear()
+            await self._arrived.wait()
+        instrument_id = next(iter(self._amounts))
+        return instrument_id, self._amounts.pop(instrument_id)
 
 
 class Catchup:
@@ -32,57 +53,85 @@ class Catchup:
         self._instruments = instruments
         self._pipeline = pipeline
         self._depth = depth
-        self._books: asyncio.Queue[int] = asyncio.Queue()
-        self._candles: asyncio.Queue[tuple[Stream, int]] = asyncio.Queue()
+        self._books = Wanted()
+        self._candles = Wanted()
+        self._boundary: set[int] = set()
 
     def want_book(self, instrument_id: int) -> None:
-        """Ask for a snapshot. A book asks once and waits, so the queue is no longer than the list of books."""
-        self._books.put_nowait(instrument_id)
+        """Ask for a snapshot."""
+        self._books.add(instrument_id)
 
-    def want_candles(self, stream: Stream, minutes: int) -> None:
-        """Ask for the latest closed candles, as many as `minutes` (at most 1,000)."""
+    def want_candles(self, instrument_id: int, minutes: int) -> None:
+        """Ask for the latest closed candles, as many as `minutes`.
+
+        One request reaches back 999 minutes; what lies before is named as a gap.
+        """
+        reach = _CANDLES_MAX - 1
+        if minutes > reach:
+            now_ns = clock.now_ns() // clock.MINUTE * clock.MINUTE
+            from_ns, to_ns = now_ns - minutes * clock.MINUTE, now_ns - (reach + 1) * clock.MINUTE
+            self._pipeline.put((Gap(instrument_id, "candles", "away for longer than one request", from_ns, to_ns),))
         if minutes > 0:
-            self._candles.put_nowait((stream, min(minutes, _CANDLES_MAX - 1)))
+            self._candles.add(instrument_id, min(minutes, reach))
+
+    def want_boundary(self, instrument_id: int) -> None:
+        """Ask once more after the next full minute.
+
+        A candle that closes while its stream is being subscribed is in neither: the stream has sent it before, and
+        REST, asked at that second, still shows it open.
+        """
+        self._boundary.add(instrument_id)
+
+    async def fetch_boundaries(self) -> None:
+        """For ever: a few seconds after each full minute, the candles that were asked for then."""
+        while True:
+            now_ns = clock.now_ns()
+            await asyncio.sleep((clock.MINUTE - now_ns % clock.MINUTE + _LATER_NS) / clock.SECOND)
+            wanted, self._boundary = self._boundary, set()
+            for instrument_id in wanted:
+                self.want_candles(instrument_id, _LATER_MINUTES)
 
     async def fetch_books(self, feed: Feed) -> None:
         """For ever: a snapshot for each book that wants one."""
         while True:
-            instrument_id = await self._books.get()
+            instrument_id, _ = await self._books.next()
             instrument = self._instruments[instrument_id]
             try:
                 reply = await self._fetch(self._adapter.book_request(instrument, self._depth))
                 feed.join(self._adapter.decode_book(reply.body, instrument_id, self._depth, reply.received_ns))
             except IngestError as error:
                 log.warning("book.snapshot_failed", symbol=instrument.symbol, error=str(error))
+                feed.books[instrument_id].give_up_waiting()  # its next change asks again
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
-                feed.books[instrument_id].give_up_waiting()
 
-    async def fetch_candles(self, reject: Callable[[bytes, str, int, str], None]) -> None:
+    async def fetch_candles(self, feed: Feed) -> None:
         """For ever: the candles that were asked for, into the pipeline, from REST after their close."""
         while True:
-            stream, minutes = await self._candles.get()
-            reply: Reply | None = None
+            instrument_id, minutes = await self._candles.next()
+            instrument = self._instruments[instrument_id]
             try:
                 # One more than asked: the last one of the reply is the open minute.
-                request = self._adapter.candles_request(stream.instrument, start_ns=None, limit=minutes + 1)
+                request = self._adapter.candles_request(instrument, start_ns=None, limit=minutes + 1)
                 reply = await self._fetch(request)
-                candles = self._adapter.decode_candles(
-                    reply.body,
-                    stream.instrument_id,
-                    reply.received_ns,
-                    CandleSource.REST,
-                    as_of_ns=(reply.venue_ns or reply.received_ns - clock.MINUTE) - _GRACE_NS,
-                )
-            except Rejected as error:
-                reject(reply.body if reply else b"", str(error), clock.now_ns(), str(stream))
-            except Retryable as error:
-                log.warning("candles.failed", stream=str(stream), error=str(error))
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
-                self._candles.put_nowait((stream, minutes))
-            else:
                 await self._pipeline.room()
-                self._pipeline.put(candles)
-                log.info("candles.loaded", stream=str(stream), candles=len(candles))
+                self._take_candles(feed, instrument_id, reply)
+            except Rejected as error:
+                log.error("candles.refused", symbol=instrument.symbol, error=str(error))
+            except Retryable as error:
+                log.warning("candles.failed", symbol=instrument.symbol, error=str(error))
+                await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
+                self._candles.add(instrument_id, minutes)
+
+    def _take_candles(self, feed: Feed, instrument_id: int, reply: Reply) -> None:
+        as_of_ns = (reply.venue_ns or reply.received_ns - clock.MINUTE) - _GRACE_NS
+        candles, bad = self._adapter.decode_candles(
+            reply.body, instrument_id, reply.received_ns, CandleSource.REST, as_of_ns=as_of_ns
+        )
+        symbol = self._instruments[instrument_id].symbol
+        self._pipeline.put(candles)
+        for row in bad:
+            feed.reject(row.payload, row.reason, reply.received_ns, f"{symbol} candles")
+        log.info("candles.loaded", symbol=symbol, candles=len(candles))
 
     async def _fetch(self, request: Request) -> Reply:
         async for attempt in retry.rest_calls():

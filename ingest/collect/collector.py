@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from ingest import clock
 from ingest.collect.catchup import Catchup
-from ingest.collect.feed import Control, Feed, tick_after
+from ingest.collect.feed import Control, Feed, Wants, tick_after
 from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Supervisor
 from ingest.errors import Blocked, Retryable
@@ -18,14 +18,14 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.pipeline.pipeline import Intake
-from ingest.records import Channel, Instrument, Stream
+from ingest.records import Channel, Instrument, Progress, Stream
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.registry import State
 
 log = structlog.get_logger()
 
 Register = Callable[[Sequence[Instrument]], Awaitable[dict[str, int]]]
-Admit = Callable[[Sequence[Stream], Mapping[Channel, str]], Awaitable[list[Stream]]]
+Admit = Callable[[Sequence[Stream], Mapping[Channel, str]], Awaitable[Mapping[Stream, Progress | None]]]
 
 
 class Subscription(Struct, frozen=True):
@@ -49,8 +49,9 @@ class Settings(Struct, frozen=True):
 class Collector:
     """Runs until `stop`. Rows go to the pipeline; each stream's state to `states`, where the daemon finds it.
 
-    `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams;
-    all three may raise Retryable and are then tried again. `new_adapter` makes a translator for one connection.
+    `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
+    tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
+    translator for one connection.
     """
 
     def __init__(
@@ -79,7 +80,8 @@ class Collector:
         self._preparing: asyncio.Timeout | None = None
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
-        self.feed = Feed(settings.exchange, pipeline.put, self._want_book, cadence_ns=settings.book_cadence_ns)
+        wants = Wants(book=self._want_book, candles=self._want_candles)
+        self.feed = Feed(settings.exchange, pipeline.put, wants, cadence_ns=settings.book_cadence_ns)
 
     # What sessions need of their sink
 
@@ -92,6 +94,15 @@ class Collector:
 
     def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
         return self.feed.take(adapter, frame, received_ns)
+
+    def defer(self, adapter: Adapter) -> None:
+        self.feed.defer(adapter)
+
+    def proceed(self, adapter: Adapter) -> None:
+        self.feed.proceed(adapter)
+
+    def forget(self, adapter: Adapter) -> None:
+        self.feed.forget(adapter)
 
     # Running
 
@@ -106,15 +117,18 @@ class Collector:
     async def run(self) -> None:
         try:
             async with asyncio.timeout(None) as self._preparing:
-                streams = await self._prepare()
-        except TimeoutError:  # `stop` ended it
-            return
+                progress = await self._prepare()
+        except TimeoutError:
+            if self._stopping.is_set():
+                return
+            raise
         finally:
             self._preparing = None
+        streams = list(progress)
         if not streams:
             return
         adapter = self._new_adapter(self._native_ids)
-        self.feed.follow(streams, self._settings.book_depth, adapter)
+        self.feed.follow(streams, self._settings.book_depth, adapter, progress)
         limits, settings = adapter.limits, self._settings
         slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
@@ -137,17 +151,19 @@ class Collector:
                 helpers = [
                     group.create_task(self._sample()),
                     group.create_task(self._catchup.fetch_books(self.feed)),
-                    group.create_task(self._catchup.fetch_candles(self.feed.reject)),
+                    group.create_task(self._catchup.fetch_candles(self.feed)),
+                    group.create_task(self._catchup.fetch_boundaries()),
                 ]
                 async with asyncio.TaskGroup() as sessions:
                     for supervisor in self._supervisors:
                         sessions.create_task(supervisor.run())
                 for helper in helpers:
                     helper.cancel()
+        self.feed.finish(clock.now_ns())
         self._set_state(streams, "stopped", None)
 
-    async def _prepare(self) -> list[Stream]:
-        """The streams to run; tries until it has them."""
+    async def _prepare(self) -> Mapping[Stream, Progress | None]:
+        """The streams to run, with how far each had come; tries until it has them."""
         backoff = Backoff(first_seconds=1.0)
         while True:
             try:
@@ -160,7 +176,9 @@ class Collector:
                 streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
                 return await self._admitted(streams)
             except Retryable as error:
-                delay = BLOCKED_RETRY_SECONDS if isinstance(error, Blocked) else backoff.next_seconds()
+                delay = max(backoff.next_seconds(), error.retry_after_seconds or 0.0)
+                if isinstance(error, Blocked):
+                    delay = BLOCKED_RETRY_SECONDS
                 log.warning(
                     "exchange.unreachable",
                     exchange=self._settings.exchange,
@@ -169,7 +187,7 @@ class Collector:
                 )
                 await asyncio.sleep(delay)
 
-    async def _admitted(self, streams: list[Stream]) -> list[Stream]:
+    async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
         adapter = self._new_adapter(self._native_ids)
         id_spaces = {stream.channel: adapter.id_space(stream.channel) for stream in streams}
         admitted = await self._admit(streams, id_spaces)
@@ -181,7 +199,7 @@ class Collector:
                     reason=f"its stored ids are not of kind {id_spaces[stream.channel]!r}, and kinds are never mixed",
                     remedy=f"set [exchanges.{stream.instrument.exchange}] trade_stream back",
                 )
-        self._set_state(admitted, "starting", None)
+        self._set_state(list(admitted), "starting", None)
         return admitted
 
     def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Session:
@@ -198,10 +216,13 @@ class Collector:
         log.info("streams.live", exchange=self._settings.exchange, streams=len(streams))
         self._set_state(streams, "live", None)
         assert self._catchup is not None  # noqa: S101 - sessions start after it
+        now_ns = clock.now_ns()
         for stream in streams:
             if stream.channel == "candles":
                 minutes = 0 if stream in self._live_before else self._settings.warmup
-                self._catchup.want_candles(stream, max(minutes, self.feed.minutes_without_candle(stream)))
+                missed = self.feed.minutes_without_candle(stream, now_ns)
+                self._catchup.want_candles(stream.instrument_id, max(minutes, missed))
+                self._catchup.want_boundary(stream.instrument_id)
         self._live_before.update(streams)
 
     def _on_lost(self, streams: Sequence[Stream], error: Retryable) -> None:
@@ -216,11 +237,18 @@ class Collector:
         if self._catchup is not None:
             self._catchup.want_book(instrument_id)
 
+    def _want_candles(self, instrument_id: int, minutes: int) -> None:
+        if self._catchup is not None:
+            self._catchup.want_candles(instrument_id, minutes)
+
     async def _sample(self) -> None:
         """Emit the books at each tick, also when no frame comes."""
         while True:
             await asyncio.sleep(tick_after(clock.now_ns(), self._settings.book_cadence_ns))
-            self.feed.sample(clock.now_ns())
+            if self.full:
+                self.feed.hold(clock.now_ns())
+            else:
+                self.feed.sample(clock.now_ns())
 
 
 def select(settings: Settings, listed: Sequence[Instrument]) -> list[tuple[Instrument, Channel]]:

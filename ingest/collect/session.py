@@ -36,6 +36,12 @@ class Sink(Protocol):
 
     def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None: ...
 
+    def defer(self, adapter: Adapter) -> None: ...
+
+    def proceed(self, adapter: Adapter) -> None: ...
+
+    def forget(self, adapter: Adapter) -> None: ...
+
 
 class Tap(Protocol):
     """Sees the raw traffic of a session, for `ingest record`."""
@@ -125,11 +131,22 @@ class Session:
         elif self._connecting is not None:
             self._connecting.reschedule(0)
 
+    def defer(self) -> None:
+        """It is to take over from another session: its book changes wait until `proceed`."""
+        self._sink.defer(self._adapter)
+
+    def proceed(self) -> None:
+        self._sink.proceed(self._adapter)
+
+    def forget(self) -> None:
+        """It will not take over after all."""
+        self._sink.forget(self._adapter)
+
     async def _subscribe(self, socket: ClientConnection) -> None:
         subscriptions = self._adapter.subscribe(self._streams, 1)
         self._unacknowledged = {subscription.request_id for subscription in subscriptions}
-        # Our pings count too, so the venue's limit is not used up.
-        pause = 1.0 / max(1.0, self._adapter.limits.messages_per_second - 1)
+        # Pings and pongs count too, so the venue's limit is not used up.
+        pause = 1.0 / max(1.0, self._adapter.limits.messages_per_second - 2)
         try:
             for subscription in subscriptions:
                 await socket.send(subscription.frame)
@@ -190,7 +207,7 @@ class Session:
             after = error.response.headers.get("Retry-After", "")
             return Retryable(
                 f"{exchange}: HTTP {status} from {host}",
-                retry_after_seconds=float(after) if after.isdigit() else None,
+                retry_after_seconds=min(float(after), 3600.0) if after.isascii() and after.isdigit() else None,
             )
         return Retryable(f"{exchange}: {host}: {error or type(error).__name__}")
 

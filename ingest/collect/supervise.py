@@ -30,6 +30,7 @@ class _Running:
         self.expires_at = expires_at
         self.announced = False
         self.loss_told = False
+        self.done = asyncio.Event()
         self.ended = False
         self.error: Retryable | None = None
 
@@ -85,11 +86,12 @@ class Supervisor:
                 elif successor is None and self._expires(current):
                     log.info("session.expiring", streams=len(self._streams))
                     successor = await self._start(group)
+                    successor.session.defer()
                 else:
                     if current.session.live.is_set() and not current.announced:
                         current.announced = True
                         self._on_live(self._streams)
-                    await self._wait(current.expires_at)
+                    await self._wait(None if successor is not None else current.expires_at)
             for running in (current, successor):
                 if running is not None:
                     await running.session.close()
@@ -114,12 +116,14 @@ class Supervisor:
             running.error = error
         finally:
             running.ended = True
+            running.done.set()
             self._changed.set()
 
     async def _hand_over(self, current: _Running, successor: _Running) -> _Running:
         """The one of the two that goes on; the other one is closed, or has ended."""
         if successor.ended and not current.ended:
             log.warning("session.handover_failed", error=str(successor.error))
+            successor.session.forget()
             current.session.expiring = False
             current.expires_at = asyncio.get_running_loop().time() + self._backoff.next_seconds()
             return current
@@ -129,6 +133,8 @@ class Supervisor:
         else:
             successor.announced = True
         await current.session.close()
+        await current.done.wait()  # it has said its last
+        successor.session.proceed()
         return successor
 
     async def _recover(self, lost: _Running) -> None:
@@ -149,8 +155,8 @@ class Supervisor:
     def _expires(self, running: _Running) -> bool:
         return running.session.expiring or asyncio.get_running_loop().time() >= running.expires_at
 
-    async def _wait(self, until: float, *, until_stopped: bool = False) -> None:
-        """Wait for a change, or only for `stop`, at the longest until the loop's time `until`."""
+    async def _wait(self, until: float | None, *, until_stopped: bool = False) -> None:
+        """Wait for a change, or only for `stop`, at the longest until the loop's time `until` (None: for ever)."""
         try:
             async with asyncio.timeout_at(until):
                 while True:

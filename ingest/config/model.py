@@ -210,7 +210,7 @@ class Candles(Table):
     warmup: Whole = Field(
         default=120,
         ge=0,
-        le=1000,
+        le=999,
         description="Closed candles loaded by REST when a stream is first subscribed.",
         json_schema_extra={"unit": "candles"},
     )
@@ -236,6 +236,12 @@ class Pipeline(Table):
     )
     queue_max_rows: Whole = Field(
         default=500_000, ge=1, le=100_000_000, description="Rows that may wait in memory; then intake waits."
+    )
+    queue_max_bytes: Whole = Field(
+        default=512_000_000,
+        ge=1_000_000,
+        le=1_000_000_000_000,
+        description="Bytes of COPY text that may wait in memory; then intake waits.",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,19 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Quote, Stream, Ticker, Trade
+from ingest.records import (
+    BookDelta,
+    BookState,
+    Candle,
+    CandleSource,
+    Channel,
+    Instrument,
+    Quote,
+    Reject,
+    Stream,
+    Ticker,
+    Trade,
+)
 
 
 class Limits(Struct, frozen=True):
@@ -40,7 +52,7 @@ class Shutdown(Struct, frozen=True):
     """The venue is about to close this connection; open the next one now."""
 
 
-Event = Trade | Candle | Quote | Ticker | BookDelta | BookState | Ack | Ignored | Shutdown
+Event = Trade | Candle | Quote | Ticker | Reject | BookDelta | BookState | Ack | Ignored | Shutdown
 
 
 class Subscription(Struct, frozen=True):
@@ -57,6 +69,13 @@ class Request(Struct, frozen=True):
     url: str
     weight: int
     headers: tuple[tuple[str, str], ...] = ()
+
+
+class Bad(Struct, frozen=True):
+    """One row of a REST reply that cannot be used, with the reason; the other rows are good."""
+
+    reason: str
+    payload: bytes
 
 
 class Options(Struct, frozen=True):
@@ -101,7 +120,7 @@ class Adapter(Protocol):
 
     def decode_candles(
         self, body: bytes, instrument_id: int, received_ns: int, source: CandleSource, *, as_of_ns: int
-    ) -> list[Candle]:
+    ) -> tuple[list[Candle], list[Bad]]:
         """The closed candles of a reply. `as_of_ns` is the venue's own time: what ends later is still open."""
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
@@ -110,4 +129,4 @@ class Adapter(Protocol):
     def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
         """The REST call for `limit` trades upwards from `from_id`."""
 
-    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> list[Trade]: ...
+    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]: ...

@@ -20,11 +20,12 @@ from msgspec import UNSET
 from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
 from ingest.exchanges import binance_wire as wire
-from ingest.exchanges.adapter import Ack, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
-from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Stream, Trade
+from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
+from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Reject, Stream, Trade
 
 # The hosts that carry market data alone: they ask for no key and are open where the trading hosts are not.
 REST_URL = "https://data-api.binance.vision"
+HISTORY_URL = "https://api.binance.com"  # historicalTrades is not among what the market-data host serves
 WS_URL = "wss://data-stream.binance.vision"
 
 _HEADERS = (("X-MBX-TIME-UNIT", "MICROSECOND"),)
@@ -62,6 +63,7 @@ class Binance:
         """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
         self._ids = instrument_ids
         self._rest_url = (options.rest_url or REST_URL).rstrip("/")
+        self._history_url = (options.rest_url or HISTORY_URL).rstrip("/")
         self._ws_url = (options.ws_url or WS_URL).rstrip("/")
         self._trade_stream = options.trade_stream
         self._trade_type: type = wire.TradeFrame if options.trade_stream == "trade" else wire.AggTradeFrame
@@ -186,8 +188,9 @@ class Binance:
             return (wire.book_state(body, instrument_id, levels, received_ns),)
         if path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
-            return self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
-        return self.decode_trades(body, instrument_id, received_ns)
+            found = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
+            return _with_rejects(*found, received_ns)
+        return _with_rejects(*self.decode_trades(body, instrument_id, received_ns), received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         start = {} if start_ns is None else {"startTime": start_ns // MICROSECOND}
@@ -195,32 +198,38 @@ class Binance:
 
     def decode_candles(
         self, body: bytes, instrument_id: int, received_ns: int, source: CandleSource, *, as_of_ns: int
-    ) -> list[Candle]:
-        try:
-            candles = [wire.candle(instrument_id, kline, source, received_ns) for kline in wire.decode_klines(body)]
-        except ValueError as error:
-            raise Rejected(f"klines: malformed reply: {error}") from error
-        return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns]
+    ) -> tuple[list[Candle], list[Bad]]:
+        candles, bad = wire.rows(
+            body, wire.decode_kline, lambda kline: wire.candle(instrument_id, kline, source, received_ns)
+        )
+        return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns], bad
 
     def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
         if self._trade_stream == "aggTrade":
             return self._request("aggTrades", 4, symbol=instrument.native, fromId=from_id, limit=min(limit, 1000))
         return self._request("historicalTrades", 25, symbol=instrument.native, fromId=from_id, limit=min(limit, 1000))
 
-    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> list[Trade]:
-        decode = wire.decode_agg_trades if self._trade_stream == "aggTrade" else wire.decode_trades
-        try:
-            return [wire.trade(instrument_id, reply, received_ns) for reply in decode(body)]
-        except ValueError as error:
-            raise Rejected(f"trades: malformed reply: {error}") from error
+    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:
+        def make(reply: wire.TradeReply | wire.AggTradeReply) -> Trade:
+            return wire.trade(instrument_id, reply, received_ns)
+
+        if self._trade_stream == "aggTrade":
+            return wire.rows(body, wire.decode_agg_trade, make)
+        return wire.rows(body, wire.decode_trade, make)
 
     def _request(self, path: str, weight: int, **params: str | int) -> Request:
-        return Request(f"{self._rest_url}/api/v3/{path}?{urlencode(params)}", weight, _HEADERS)
+        host = self._history_url if path == "historicalTrades" else self._rest_url
+        return Request(f"{host}/api/v3/{path}?{urlencode(params)}", weight, _HEADERS)
 
 
 def _snapshot_size(depth: int) -> tuple[int, int]:
     """(levels, weight) of the REST snapshot for a book of `depth`: four times as deep at least, so that it lasts."""
     return (1000, 50) if depth <= 250 else (5000, 250)
+
+
+def _with_rejects(records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad], received_ns: int) -> list[Event]:
+    rejects = [Reject("binance", "", row.reason, row.payload, received_ns) for row in bad]
+    return [*records, *rejects]
 
 
 def _ack(answer: wire.Answer) -> Ack:

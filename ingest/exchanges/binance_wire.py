@@ -4,7 +4,9 @@ Names of fields are the wire's. msgspec checks presence and types while it decod
 wrong; only what is used is declared, so that the venue may add fields. Pages are named in `binance`.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
@@ -13,6 +15,7 @@ from ingest import digits
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.digits import DIGITS
 from ingest.errors import Rejected
+from ingest.exchanges.adapter import Bad
 from ingest.records import BookState, Candle, CandleSource, Quote, Ticker, Trade
 
 _EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
@@ -176,16 +179,38 @@ class KlineReply(Struct, array_like=True, gc=False):
 decode_combined = msgspec.json.Decoder(Combined).decode
 decode_combined_quote = msgspec.json.Decoder(CombinedQuote).decode
 decode_depth = msgspec.json.Decoder(DepthReply).decode
-decode_klines = msgspec.json.Decoder(list[KlineReply]).decode
-decode_trades = msgspec.json.Decoder(list[TradeReply]).decode
-decode_agg_trades = msgspec.json.Decoder(list[AggTradeReply]).decode
+decode_kline = msgspec.json.Decoder(KlineReply).decode
+decode_trade = msgspec.json.Decoder(TradeReply).decode
+decode_agg_trade = msgspec.json.Decoder(AggTradeReply).decode
+_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+Shape = TypeVar("Shape")
+Made = TypeVar("Made")
+
+
+def rows(
+    body: bytes, decode: Callable[[msgspec.Raw], Shape], make: Callable[[Shape], Made]
+) -> tuple[list[Made], list[Bad]]:
+    """The rows of a REST reply, each by itself, so that an odd one costs only itself. Raises Rejected for no list."""
+    made: list[Made] = []
+    bad: list[Bad] = []
+    try:
+        raw_rows = _decode_rows(body)
+    except (ValueError, RecursionError) as error:
+        raise Rejected(f"malformed reply: {error}") from error
+    for raw in raw_rows:
+        try:
+            made.append(make(decode(raw)))
+        except (Rejected, ValueError) as error:
+            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
+    return made, bad
 
 
 def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:
     try:
         reply = decode_depth(body)
     except ValueError as error:
-        raise Rejected(f"depth: malformed reply: {error}") from error
+        raise Rejected(f"malformed reply: {error}") from error
     return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
 
 

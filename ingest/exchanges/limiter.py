@@ -34,10 +34,10 @@ class Limiter:
 
     async def take(self, weight: int) -> None:
         """Wait until the weight may be used, and take it."""
-        delay = self.delay_seconds(weight, clock.now_ns())
+        delay = self.delay_seconds(weight, clock.monotonic_ns())
         while delay:
             await asyncio.sleep(delay)
-            delay = self.delay_seconds(weight, clock.now_ns())
+            delay = self.delay_seconds(weight, clock.monotonic_ns())
 
     def hold_until(self, time_ns: int) -> None:
         """The venue said when it will answer again."""

@@ -8,8 +8,8 @@ import ccxt.async_support as ccxt
 import orjson
 
 from ingest import clock
-from ingest.errors import Fatal, Retryable
-from ingest.exchanges.rest import blocked
+from ingest.errors import Fatal, IngestError, Retryable
+from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
 _KINDS = {"spot": "spot", "swap": "swap", "future": "future", "option": "option"}
@@ -43,18 +43,43 @@ async def load_instruments(
         client.fetch = _from(replies)
     elif tap is not None:
         client.fetch = _shown_to(tap, client)
+    seen = _Seen()
+    client.on_rest_response = seen
     try:
         markets = await client.load_markets()
-    except ccxt.NetworkError as error:
-        refused = next((status for status in (403, 451) if f" {status} " in str(error)), None)
-        if refused is not None:
-            raise blocked(exchange, refused) from error
-        raise Retryable(f"{exchange}: cannot load the instruments: {_cause(error)}") from error
     except ccxt.BaseError as error:
-        raise Fatal(f"{exchange}: cannot load the instruments: {_short(error)}") from error
+        raise _translate(exchange, error, seen) from error
     finally:
         await client.close()
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
+
+
+class _Seen:
+    """Remembers the status and the headers of the last reply: ccxt's errors carry neither."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.retry_after = ""
+
+    def __call__(
+        self, code: int, _reason: str, _url: str, _method: str, headers: Mapping[str, str], body: Any, *_: Any
+    ) -> Any:
+        self.status = code
+        self.retry_after = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+        return body.strip()  # what ccxt's own hook does
+
+
+def _translate(exchange: str, error: ccxt.BaseError, seen: _Seen) -> IngestError:
+    if seen.status in (403, 451):
+        return blocked(exchange, seen.status)
+    if seen.status in (418, 429):
+        wait = retry_after_seconds(seen.retry_after)
+        return Retryable(
+            f"{exchange}: HTTP {seen.status}: over the rate limit, waiting {wait:.0f} s", retry_after_seconds=wait
+        )
+    if isinstance(error, ccxt.NetworkError):
+        return Retryable(f"{exchange}: cannot load the instruments: {_cause(error)}")
+    return Fatal(f"{exchange}: cannot load the instruments: {_short(error)}")
 
 
 Fetch = Callable[..., Awaitable[Any]]

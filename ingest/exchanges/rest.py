@@ -76,13 +76,13 @@ class Rest:
         what = f"{self._exchange}: HTTP {response.status} from {_host(request.url)}"
         text = body[:_SHOWN].decode(errors="replace")
         if response.status in (403, 451):
-            self._limiter.hold_until(clock.now_ns() + int(BLOCKED_RETRY_SECONDS * clock.SECOND))
+            self._limiter.hold_until(clock.monotonic_ns() + int(BLOCKED_RETRY_SECONDS * clock.SECOND))
             return blocked(self._exchange, response.status)
         if response.status in (418, 429):
-            wait = _retry_after(response.headers.get("Retry-After"))
-            self._limiter.hold_until(clock.now_ns() + int(wait * clock.SECOND))
+            wait = retry_after_seconds(response.headers.get("Retry-After"))
+            self._limiter.hold_until(clock.monotonic_ns() + int(wait * clock.SECOND))
             return Retryable(f"{what}: over the rate limit, waiting {wait:.0f} s", retry_after_seconds=wait)
-        if response.status >= 500:
+        if response.status >= 500 or response.status in (408, 425):
             return Retryable(f"{what}: {text}")
         return Rejected(f"{what} to {request.url}: {text}")
 
@@ -104,8 +104,9 @@ def _date_ns(text: str | None) -> int | None:
         return None
 
 
-def _retry_after(text: str | None) -> float:
-    return float(text) if text is not None and text.isdigit() else 60.0
+def retry_after_seconds(text: str | None) -> float:
+    """Seconds, an hour at most; a minute where the venue says nothing that can be read."""
+    return min(float(text), 3600.0) if text is not None and text.isascii() and text.isdigit() else 60.0
 
 
 def _host(url: str) -> str:

@@ -43,6 +43,7 @@ class Batcher:
         self._writers = writers
         self._limits = limits
         self._open: dict[tuple[type, int], Batch] = {}
+        self.open_bytes = 0  # of all open batches
 
     def add(self, record: Record, now_ns: int) -> Batch | None:
         """Take a record; return the batch that it filled, if it did."""
@@ -53,23 +54,28 @@ class Batcher:
         if batch is None:
             batch = self._open[key] = Batch(writer, now_ns)
         batch.records.append(record)
-        batch.size_bytes += _ROW_BYTES[table]
+        size = _ROW_BYTES[table]
         if table is OrderBook:
-            batch.size_bytes += _LEVEL_BYTES * (len(record.bids) + len(record.asks))  # type: ignore[union-attr]
+            size += _LEVEL_BYTES * (len(record.bids) + len(record.asks))  # type: ignore[union-attr]
         elif table is Reject:
-            batch.size_bytes += 2 * len(record.payload)  # type: ignore[union-attr]
+            size += 2 * len(record.payload)  # type: ignore[union-attr]
+        batch.size_bytes += size
+        self.open_bytes += size
         if len(batch.records) >= self._limits.max_rows or batch.size_bytes >= self._limits.max_bytes:
-            return self._open.pop(key)
+            return self._seal(key)
         return None
 
     def due(self, now_ns: int) -> list[Batch]:
         """Seal and return the batches whose first row has waited long enough, oldest first."""
         edge = now_ns - self._limits.max_age_ns
         keys = [key for key, batch in self._open.items() if batch.opened_ns <= edge]
-        return sorted((self._open.pop(key) for key in keys), key=lambda batch: batch.opened_ns)
+        return sorted((self._seal(key) for key in keys), key=lambda batch: batch.opened_ns)
 
     def seal_all(self) -> list[Batch]:
         """Seal and return everything, oldest first."""
-        batches = sorted(self._open.values(), key=lambda batch: batch.opened_ns)
-        self._open.clear()
-        return batches
+        return sorted((self._seal(key) for key in list(self._open)), key=lambda batch: batch.opened_ns)
+
+    def _seal(self, key: tuple[type, int]) -> Batch:
+        batch = self._open.pop(key)
+        self.open_bytes -= batch.size_bytes
+        return batch

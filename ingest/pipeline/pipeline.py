@@ -14,6 +14,7 @@ from msgspec import Struct
 from tenacity import RetryCallState
 
 from ingest import clock, retry
+from ingest.errors import Retryable
 from ingest.pipeline.batcher import Batch, Batcher, Limits
 from ingest.records import Row
 from ingest.store.copy_writer import CopyWriter, Record, Written
@@ -46,24 +47,34 @@ class Pipeline:
     """Batches records and delivers them through `writers`, each batch by the writer that its streams belong to."""
 
     def __init__(
-        self, writers: list[CopyWriter], limits: Limits, *, queue_max_rows: int, now_ns: clock.Clock = clock.now_ns
+        self,
+        writers: list[CopyWriter],
+        limits: Limits,
+        *,
+        queue_max_rows: int = 500_000,
+        queue_max_bytes: int = 512_000_000,
+        now_ns: clock.Clock = clock.now_ns,
     ) -> None:
         self._writers = writers
         self._batcher = Batcher(len(writers), limits)
         self._age_seconds = limits.max_age_ns / clock.SECOND
         self._max_rows = queue_max_rows
+        self._max_bytes = queue_max_bytes
+        self._queued_bytes = 0
         self._now_ns = now_ns
         self._queues: list[deque[Batch]] = [deque() for _ in writers]
         self._arrived = [asyncio.Event() for _ in writers]
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._unbounded = False
         self.held_rows = 0
         self.counts = Counts()
 
     @property
     def full(self) -> bool:
-        return self.held_rows >= self._max_rows
+        over = self.held_rows >= self._max_rows or self._queued_bytes + self._batcher.open_bytes >= self._max_bytes
+        return over and not self._unbounded
 
     async def room(self) -> None:
         """Wait until there is room again. The bound may be passed by the records of one frame."""
@@ -71,6 +82,11 @@ class Pipeline:
             self._room.clear()
             log.warning("pipeline.full", held_rows=self.held_rows, remedy="the database is slower than the venues")
             await self._room.wait()
+
+    def take_the_rest(self) -> None:
+        """Intake is ending: nobody has to wait for room any more, so that what was received comes in."""
+        self._unbounded = True
+        self._room.set()
 
     def put(self, records: Iterable[Record]) -> None:
         """Take records. Raises RuntimeError after `close`: intake must end first."""
@@ -115,6 +131,7 @@ class Pipeline:
             await writer.close()
 
     async def _write(self, writer: CopyWriter, batch: Batch) -> Written:
+        """Never gives up: even an error that waiting will not mend may be mended by a person, and the rows are kept."""
         async for attempt in retry.database(_say_retry):
             with attempt:
                 return await writer.write(batch.records)
@@ -123,6 +140,7 @@ class Pipeline:
     def _count(self, batch: Batch, written: Written) -> None:
         rows = len(batch.records)
         self.held_rows -= rows
+        self._queued_bytes -= batch.size_bytes
         self.counts.stored += written.stored
         self.counts.duplicate += written.duplicate
         self.counts.rejected += written.rejected
@@ -139,7 +157,7 @@ class Pipeline:
         )
         if written.rejected:
             log.warning("rows.rejected", table=type(first).__name__, rows=written.rejected, see="ingest.rejected")
-        if self.held_rows <= self._max_rows * 3 // 4:
+        if self.held_rows <= self._max_rows * 3 // 4 and self._queued_bytes <= self._max_bytes * 3 // 4:
             self._room.set()
 
     def _enqueue_all(self, batches: Iterable[Batch]) -> None:
@@ -149,10 +167,12 @@ class Pipeline:
     def _enqueue(self, batch: Batch) -> None:
         if isinstance(batch.records[0], Row):
             self.counts.received += len(batch.records)
+        self._queued_bytes += batch.size_bytes
         self._queues[batch.writer].append(batch)
         self._arrived[batch.writer].set()
 
 
 def _say_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.warning("database.retry", error=str(error), attempt=state.attempt_number)
+    say = log.warning if isinstance(error, Retryable) else log.error
+    say("database.retry", error=str(error), attempt=state.attempt_number)

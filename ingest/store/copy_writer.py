@@ -5,8 +5,9 @@
 3. A row that PostgreSQL refuses: the batch is halved until that row stands alone; it goes to
    `ingest.rejected`, everything else is stored.
 
-Each rung is one transaction together with the streams' progress, so a batch is wholly committed or not at all,
-and writing it again is harmless.
+Each rung is one transaction together with the streams' progress. A batch without bad rows is committed wholly or
+not at all; one that was halved may be committed in part when the server goes away. Writing either again is harmless:
+every table has a key.
 """
 
 from collections import Counter
@@ -53,8 +54,8 @@ class Written(Struct, frozen=True):
 class CopyWriter:
     """One connection that writes batches in the order they are given.
 
-    `write` raises `Retryable` when the server went away: nothing of the batch was committed unless all of it
-    was, and it can be given again. The connection is opened anew at the next call.
+    `write` raises `Retryable` when the server went away: the batch is to be given again, whatever was committed of
+    it. The connection is opened anew at the next call.
     """
 
     def __init__(self, url: str, *, role: str, instruments: Mapping[int, Instrument]) -> None:

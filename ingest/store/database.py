@@ -1,7 +1,7 @@
 """Connections to PostgreSQL, and what its errors mean for us."""
 
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlencode
 
 import psycopg
 from psycopg import AsyncConnection, Connection, errors
@@ -12,11 +12,11 @@ from ingest.errors import DatabaseUnavailable, Fatal, Retryable
 _SESSION = "-c timezone=UTC -c datestyle=ISO -c client_encoding=UTF8 -c search_path=public"
 
 
-def conninfo(url: str, *, role: str, connect_timeout_seconds: int = 10) -> str:
+def conninfo(url: str, *, role: str) -> str:
     """`url` with what every connection of ours needs: a name to be seen by, UTC, and dead peers noticed."""
     settings: dict[str, Any] = {
         "application_name": f"ingest {role}",
-        "connect_timeout": connect_timeout_seconds,
+        "connect_timeout": 10,
         "keepalives_idle": 10,
         "keepalives_interval": 5,
         "keepalives_count": 3,
@@ -27,9 +27,18 @@ def conninfo(url: str, *, role: str, connect_timeout_seconds: int = 10) -> str:
     return make_conninfo(url, **{key: value for key, value in settings.items() if key not in given}, options=options)
 
 
+def with_connect_timeout(url: str, seconds: int) -> str:
+    """The URL with libpq's `connect_timeout`, unless it states one."""
+    return url if "connect_timeout=" in url else f"{url}{'&' if '?' in url else '?'}connect_timeout={seconds}"
+
+
 def with_database(url: str, name: str) -> str:
-    """The same server and role, another database."""
-    return urlsplit(url)._replace(path=f"/{name}").geturl()
+    """The same server and role, another database; `url` is a URL, with or without a host or a `dbname` parameter."""
+    scheme, _, rest = url.partition("://")
+    place, question, query = rest.partition("?")
+    parameters = [(key, value) for key, value in parse_qsl(query) if key != "dbname"]
+    tail = f"?{urlencode(parameters)}" if question and parameters else ""
+    return f"{scheme}://{place.partition('/')[0]}/{quote(name)}{tail}"
 
 
 async def connect(url: str, *, role: str) -> AsyncConnection:
@@ -51,33 +60,34 @@ def connect_sync(url: str, *, role: str) -> Connection:
         translated = translate(error)
         if isinstance(translated, Fatal):
             raise translated from error
-        raise DatabaseUnavailable(f"{translated}. Is it running? See `ingest db status`.") from error
+        raise DatabaseUnavailable(
+            f"no connection to the database: {_text(error)}. "
+            "Check [database] url (or DATABASE_URL), and whether it runs: `ingest db status`."
+        ) from error
 
 
-# Classes of SQLSTATE that pass by themselves: the server restarts, is full, or asks for another try.
+# What passes by itself: the server restarts, fails over, is full, or asks for another try. Connecting reports
+# everything as an OperationalError without a SQLSTATE, a wrong password too: there the text must tell.
 _PASSING = (
-    errors.OperationalError,  # 08 connection, 53 resources, 57 shutdown, 58 system, 40 as a subclass
+    errors.OperationalError,  # 08 connection, 53 resources, 57 shutdown, 58 system
+    errors.InternalError,  # 25 transaction state (read-only after a fail-over, idle time-outs), XX
     errors.SerializationFailure,
     errors.DeadlockDetected,
     errors.LockNotAvailable,
     errors.QueryCanceled,
 )
-_REFUSALS = (
-    errors.InvalidPassword,
-    errors.InvalidAuthorizationSpecification,
-    errors.InvalidCatalogName,
-    errors.InsufficientPrivilege,
-)
 
 
 def translate(error: psycopg.Error) -> Retryable | Fatal:
     """Sort an error that is not about the data. The message never holds the DSN: libpq does not repeat passwords."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, _REFUSALS):
-        return Fatal(f"the database refuses: {text}. Correct [database] url or the role's privileges.")
+    text = _text(error)
     if isinstance(error, _PASSING):
-        return Retryable(f"the database is away: {text}")
+        return Retryable(f"the database does not take it: {text}")
     return Fatal(f"the database reports an error that waiting will not mend ({error.sqlstate}): {text}")
+
+
+def _text(error: psycopg.Error) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def is_data_error(error: psycopg.Error) -> bool:

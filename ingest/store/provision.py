@@ -77,12 +77,12 @@ def embedded_server(report: Report) -> embedded.Server:
 
 
 def container_engine() -> bool:
-    """True when a container engine answers and the Compose file is at hand (a checkout has it)."""
+    """True when a container engine with Compose answers, and the Compose file is at hand (a checkout has it)."""
     if shutil.which("docker") is None or not _COMPOSE_FILE.exists():
         return False
     try:
         probe = subprocess.run(
-            ["docker", "info"],  # noqa: S607 - the user's own docker
+            ["docker", "compose", "ls"],  # noqa: S607 - the user's own docker; fails without engine or Compose
             check=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -130,8 +130,10 @@ def _compose(*arguments: str) -> None:
 
 def describe(configured: str | None) -> dict[str, str]:
     """What is known of the database, without starting it."""
-    if configured or container_engine():
-        return _describe_server(configured or _container_url())
+    if configured:
+        return _describe_server(configured, "configured")
+    if container_engine():
+        return _describe_server(_container_url(), "container")
     binaries = embedded.installed(embedded.default_root())
     if binaries is None:
         return {"origin": "embedded", "state": "not made yet: `ingest db up` makes it"}
@@ -147,8 +149,8 @@ def describe(configured: str | None) -> dict[str, str]:
     return facts | ({"address": status.dsn} if status.dsn else {})
 
 
-def _describe_server(url: str) -> dict[str, str]:
-    facts = {"origin": "configured", "address": redact_dsn(url)}
+def _describe_server(url: str, origin: str) -> dict[str, str]:
+    facts = {"origin": origin, "address": redact_dsn(url)}
     try:
         with connect_sync(url, role="db status") as connection:
             row = connection.execute(query("server_facts")).fetchone()
@@ -167,14 +169,26 @@ def _describe_server(url: str) -> dict[str, str]:
 
 def psql(configured: str | None, name: str | None, arguments: list[str]) -> embedded.ClientCommand:
     """The command that opens psql on database `name`, or on the usual one; the password is in its environment."""
-    if not configured and not container_engine():
+    if not configured and container_engine():
+        inside = (
+            "exec",
+            "--env",
+            f"PGOPTIONS={_PSQL_OPTIONS['PGOPTIONS']}",
+            "database",
+            "psql",
+            "--username",
+            "ingest",
+        )
+        command = ("docker", "compose", "--file", str(_COMPOSE_FILE), *inside, "--dbname", name or "ingest", *arguments)
+        return embedded.ClientCommand(command, dict(os.environ))
+    if not configured:
         server = embedded_server(lambda _line: None)
         server.up()
-        command = server.psql_command(name or "ingest", *arguments)
-        return embedded.ClientCommand(command.argv, command.environment | _PSQL_OPTIONS)
+        client = server.psql_command(name or "ingest", *arguments)
+        return embedded.ClientCommand(client.argv, client.environment | _PSQL_OPTIONS)
     if shutil.which("psql") is None:
         raise DatabaseUnavailable("psql is not on the PATH. Install postgresql-client, or use any client of yours.")
-    parts = conninfo_to_dict(configured or _container_url())
+    parts = conninfo_to_dict(configured)
     variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}
     given = {variables[key]: str(value) for key, value in parts.items() if key in variables}
     dbname = name or str(parts.get("dbname") or "")

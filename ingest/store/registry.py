@@ -9,8 +9,10 @@ import psycopg
 from psycopg import AsyncConnection
 
 from ingest import clock
-from ingest.records import Channel, Instrument, Stream
+from ingest.config.secret import redact_dsn
+from ingest.records import Channel, Instrument, Progress, Stream
 from ingest.store import database
+from ingest.store.rows import printable
 from ingest.store.sqlfiles import query
 
 State = Literal["starting", "live", "reconnecting", "blocked", "stopped"]
@@ -36,18 +38,28 @@ class Registry:
         )
         return dict(rows)
 
-    async def register_streams(self, streams: Sequence[Stream], id_spaces: Mapping[Channel, str]) -> list[Stream]:
-        """The streams that may run: all but those whose stored ids count something else."""
+    async def register_streams(
+        self, streams: Sequence[Stream], id_spaces: Mapping[Channel, str], *, starting: bool = True
+    ) -> dict[Stream, Progress | None]:
+        """The streams that may run, each with how far it had come (None: nothing is stored).
+
+        Those whose stored ids count something else are left out. `starting` sets their state.
+        """
         rows = await self._fetch(
             "register_streams",
             {
                 "instrument_ids": [stream.instrument_id for stream in streams],
                 "channels": [stream.channel for stream in streams],
                 "id_spaces": [id_spaces[stream.channel] for stream in streams],
+                "starting": starting,
             },
         )
-        admitted = set(rows)
-        return [stream for stream in streams if (stream.instrument_id, stream.channel) in admitted]
+        admitted = {
+            (instrument_id, channel): None if last_ns is None else Progress(last_sequence, last_ns)
+            for instrument_id, channel, last_sequence, last_ns in rows
+        }
+        keys = {stream: (stream.instrument_id, stream.channel) for stream in streams}
+        return {stream: admitted[key] for stream, key in keys.items() if key in admitted}
 
     async def save_states(self, states: Mapping[Stream, tuple[State, str | None]]) -> None:
         if states:
@@ -57,7 +69,7 @@ class Registry:
                     "instrument_ids": [stream.instrument_id for stream in states],
                     "channels": [stream.channel for stream in states],
                     "states": [state for state, _ in states.values()],
-                    "details": [detail for _, detail in states.values()],
+                    "details": [_shown(detail) for _, detail in states.values()],
                 },
             )
 
@@ -79,6 +91,11 @@ class Registry:
             await self.close()
             self._connection = await database.connect(self._url, role="registry")
         return self._connection
+
+
+def _shown(detail: str | None) -> str | None:
+    """What a person may read: no password, nothing that PostgreSQL's text cannot hold."""
+    return None if detail is None else printable(redact_dsn(detail))
 
 
 def _describe(instrument: Instrument) -> dict[str, Any]:
