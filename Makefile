@@ -5,10 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 DB ?=
+export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community lint types format constraints schema clean
+        test test-community lint types format constraints schema clean install-service
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,11 @@ migrate: setup ## Bring the database to this version's schema
 
 check-config: setup ingest.toml ## Print every setting with its origin
 	$(BIN)/ingest check-config --config ingest.toml
+
+# As a service
+
+install-service: ## Install a systemd service, as root (PREFIX=/opt/ingest; DESTDIR=FOLDER to try it)
+	@deploy/install-service.sh
 
 # The database
 

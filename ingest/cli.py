@@ -58,7 +58,7 @@ def main() -> None:
         _end(str(error), error.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         _end("interrupted", Exit.INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold a password
         if (show := getattr(error, "show", None)) is not None:  # a wrong command line: typer words it
             show()
             sys.exit(Exit.USAGE)
@@ -66,7 +66,7 @@ def main() -> None:
             _end(str(translated), translated.exit_code)
         if isinstance(error, ExceptionGroup) and (known := _first_known(error)) is not None:
             _end(str(known), known.exit_code)
-        raise
+        _crash(error)
     sys.exit(code or Exit.OK)
 
 
@@ -87,6 +87,16 @@ def _from_database(error: Exception) -> IngestError | None:
     if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.InvalidSchemaName):
         return ConfigError("the database is not migrated. Run `ingest migrate`.")
     return database.translate(error) if isinstance(error, psycopg.Error) else None
+
+
+def _crash(error: Exception) -> Never:
+    """A fault of the program: its traceback, without the passwords that an address in it may hold."""
+    import traceback
+
+    from ingest.config.secret import redact_dsn
+
+    print(redact_dsn("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    sys.exit(Exit.FAILED)
 
 
 def _end(message: str, code: int) -> Never:

@@ -15,6 +15,7 @@ from ingest import clock, venues
 from ingest.collect.collector import Collector, Settings
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Fatal, IngestError
+from ingest.operate import systemd
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.records import Instrument, Stream
@@ -26,6 +27,7 @@ log = structlog.get_logger()
 
 _STATES_SECONDS = 1.0
 _PROGRESS_SECONDS = 60.0
+_CLOSE_SECONDS = 15.0  # after the deadline: the last states, the connections
 
 
 class Daemon:
@@ -48,9 +50,13 @@ class Daemon:
         )
         self._collectors: dict[str, Collector] = {}
         self._stopping = asyncio.Event()
+        self._manager = systemd.Notifier.from_environment()
 
     def stop(self) -> None:
         """End intake; `run` then takes and delivers what was received, within the deadline."""
+        if not self._stopping.is_set():
+            within = self._config.shutdown.deadline_seconds + _CLOSE_SECONDS
+            self._manager.stopping(f"delivering {self._pipeline.held_rows} rows", within_seconds=within)
         self._stopping.set()
         self._pipeline.take_the_rest()
         for collector in self._collectors.values():
@@ -65,6 +71,7 @@ class Daemon:
             raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
         log.info("daemon.started", exchanges=sorted(settings.exchange for settings in wanted), pid=os.getpid())
         async with asyncio.TaskGroup() as group:
+            beating = group.create_task(systemd.watchdog(self._manager))
             deliveries = [
                 group.create_task(self._pipeline.deliver(index)) for index in range(self._config.pipeline.writers)
             ]
@@ -74,11 +81,14 @@ class Daemon:
                 group.create_task(self._say_progress()),
             ]
             intakes = [group.create_task(self._collect(settings)) for settings in wanted]
+            # The command has asked the database for its schema, and the collectors go on trying by themselves.
+            self._manager.ready(f"collecting from {', '.join(sorted(settings.exchange for settings in wanted))}")
             await self._stopping.wait()
             deadline = loop.time() + self._config.shutdown.deadline_seconds
             lost = await self._finish(intakes, deliveries, deadline)
             for helper in helpers:
                 helper.cancel()
+            beating.cancel()
         counts = self._pipeline.counts
         log.info(
             "daemon.stopped", stored=counts.stored, duplicate=counts.duplicate, rejected=counts.rejected, lost=lost
@@ -176,9 +186,11 @@ class Daemon:
         before, counts = 0, self._pipeline.counts
         while True:
             await asyncio.sleep(_PROGRESS_SECONDS)
+            rate = round((counts.stored - before) / _PROGRESS_SECONDS, 1)
+            self._manager.status(f"{rate} rows/s, {counts.stored} stored, {self._pipeline.held_rows} waiting")
             log.info(
                 "progress",
-                rows_per_second=round((counts.stored - before) / _PROGRESS_SECONDS, 1),
+                rows_per_second=rate,
                 stored=counts.stored,
                 duplicate=counts.duplicate,
                 rejected=counts.rejected,

@@ -118,11 +118,11 @@ class Book:
             need = self._ask(Need.RESYNC)
             self._kept.append(delta)
             return need
-        if self._waiting:
-            self._kept.append(delta)
         follows = self._follows(self.sequence, delta)
         if follows is None:
             return Need.NOTHING
+        if self._waiting:
+            self._kept.append(delta)
         if not follows:
             return self._break(delta, f"sequence {self.sequence} is followed by {delta.first} to {delta.last}")
         try:

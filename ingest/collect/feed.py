@@ -37,6 +37,7 @@ log = structlog.get_logger()
 Control = Ack | Shutdown
 
 _PAYLOAD_MAX = 64 * 1024
+_REASON_MAX = 300
 _MISSED_TICKS_MAX = 60
 
 
@@ -232,6 +233,8 @@ class Feed:
     def disconnected(self, streams: Sequence[Stream], cause: str) -> None:
         """The connection of these streams is gone and no other one delivers them."""
         for stream in streams:
+            if stream.channel == "quotes":
+                self._last_quote.pop(stream.instrument_id, None)  # the venue may count anew
             book = self.books.get(stream.instrument_id) if stream.channel == "book" else None
             if book is not None:
                 was_in_sync = book.in_sync
@@ -287,6 +290,7 @@ class Feed:
     def reject(self, payload: bytes, reason: str, received_ns: int, stream: str = "") -> None:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
         self.rejected[reason.partition(":")[0]] += 1  # the part before the colon is a constant
+        reason = reason[:_REASON_MAX]
         log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
         self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
 

@@ -130,6 +130,7 @@ class Session:
             await self._socket.close()
         elif self._connecting is not None:
             self._connecting.reschedule(0)
+            self._connecting = None
 
     def defer(self) -> None:
         """It is to take over from another session: its book changes wait until `proceed`."""

@@ -67,8 +67,9 @@ class Supervisor:
     def stop(self) -> None:
         """Close what is open; `run` returns when everything received is taken."""
         self._stopping = True
-        if self._queueing is not None:
+        if self._queueing is not None and not self._queueing.expired():
             self._queueing.reschedule(0)
+            self._queueing = None
         self._changed.set()
 
     async def run(self) -> None:
@@ -92,7 +93,7 @@ class Supervisor:
                         current.announced = True
                         self._on_live(self._streams)
                     await self._wait(None if successor is not None else current.expires_at)
-            for running in (current, successor):
+            for running in (successor, current):
                 if running is not None:
                     await running.session.close()
 

@@ -40,7 +40,7 @@ def report(problems: Iterable[Problem]) -> str:
 def _place(problem: Problem) -> tuple[bool, str, int]:
     """The file's problems first, by line."""
     name, _, line = problem.where.rpartition(":")
-    elsewhere = problem.where.startswith(("environment ", "flag "))
+    elsewhere = problem.where.startswith(("credential ", "environment ", "flag "))
     return (elsewhere, name, int(line)) if line.isdecimal() else (elsewhere, problem.where, 0)
 
 

@@ -1,4 +1,7 @@
-"""Where the configuration comes from: TOML file < `INGEST_…` environment < flags, and what each value's origin is."""
+"""Where the configuration comes from, and what each value's origin is.
+
+TOML file < credentials < `…_FILE` variables < `INGEST_…` environment < flags.
+"""
 
 import re
 import tomllib
@@ -10,6 +13,7 @@ import msgspec
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from ingest.config import secret_files
 from ingest.config.keys import ENVIRONMENT_PREFIX
 from ingest.config.lines import join, lines_of_keys, paths
 from ingest.config.model import NATIVE_EXCHANGES, Config
@@ -34,7 +38,8 @@ DEFAULT = "default"
 class Loaded(msgspec.Struct, frozen=True):
     """A valid configuration, and for every key (`log.level`, `collect[0].symbols`) where its value came from.
 
-    An origin reads `ingest.toml:12`, `environment INGEST_LOG__LEVEL`, `flag --log-level` or `default`.
+    An origin reads `ingest.toml:12`, `environment INGEST_LOG__LEVEL`, `credential database_url`, `flag --log-level`
+    or `default`.
     """
 
     config: Config
@@ -80,7 +85,7 @@ def load(
     overrides: Mapping[str, object] | None = None,
     known_exchanges: Collection[str] = NATIVE_EXCHANGES,
 ) -> Loaded:
-    """Reads the file (None: there is none), then the environment, then the flags.
+    """Reads the file (None: there is none), then secrets from files, then the environment, then the flags.
 
     `overrides` holds flags by dotted key (`{"log.level": "debug"}`); None means that the flag was not given. An
     empty variable is as good as an unset one. `DATABASE_URL` stands for `INGEST_DATABASE__URL` where that is unset.
@@ -89,7 +94,8 @@ def load(
     layers = _Layers()
     if path is not None:
         _lay_file(layers, path)
-    problems = _lay_environment(layers, environ)
+    problems = _lay_secret_files(layers, environ)
+    problems += _lay_environment(layers, environ)
     for key, value in (overrides or {}).items():
         if value is not None:
             flag = f"flag --{re.sub(r'[._]', '-', key)}"
@@ -165,10 +171,26 @@ def _parse(text: str, path: Path) -> tuple[dict[str, Any], Problem | None]:
         return {}, Problem(where, "", reading, "text stands in double quotes, a list in [ ], and a key once a table")
 
 
+def _lay_secret_files(layers: _Layers, environ: Mapping[str, str]) -> list[Problem]:
+    problems: list[Problem] = []
+    for file in (*secret_files.credentials(environ), *secret_files.named_by_variables(environ)):
+        text, problem = secret_files.read(file)
+        if problem is None:
+            layers.lay(_nested(file.key, text), lambda _, origin=file.origin: origin)  # type: ignore[misc]
+        else:
+            problems.append(problem)
+    return problems
+
+
 def _lay_environment(layers: _Layers, environ: Mapping[str, str]) -> list[Problem]:
     problems: list[Problem] = []
     source = EnvSettingsSource(_Environment, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__")
-    given = {name: text for name, text in environ.items() if name.upper().startswith(ENVIRONMENT_PREFIX) and text}
+    files = {file.origin for file in secret_files.named_by_variables(environ)}
+    given = {
+        name: text
+        for name, text in environ.items()
+        if name.upper().startswith(ENVIRONMENT_PREFIX) and text and f"environment {name}" not in files
+    }
     if environ.get("DATABASE_URL"):
         layers.lay({"database": {"url": environ["DATABASE_URL"]}}, lambda _: "environment DATABASE_URL")
     for name in sorted(given, key=lambda name: (name.count("__"), name)):

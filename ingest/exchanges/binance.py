@@ -17,6 +17,7 @@ import msgspec
 import orjson
 from msgspec import UNSET
 
+from ingest import digits
 from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
 from ingest.exchanges import binance_wire as wire
@@ -42,6 +43,7 @@ _ID_SPACES: dict[Channel, str] = {"candles": "minute", "book": "update", "quotes
 
 _SHUTDOWN = (Shutdown(),)
 _OPEN_CANDLE = (Ignored("candle: still open"),)
+_ONE_SIDED = (Ignored("quote: a side of the book is empty"),)
 _OTHER_INTERVAL = (Ignored("candle: not 1m"),)
 
 
@@ -96,10 +98,9 @@ class Binance:
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Translate a combined (`{"stream":…,"data":…}`) or raw frame; see `Adapter.decode`."""
         try:
-            if frame.find(b"@bookTicker", 0, _STREAM_NAME_MAX) > 0:  # the one event that names no type
-                quote = wire.decode_combined_quote(frame).data
-                return (wire.quote(self._ids[quote.s], quote, received_ns),)
             try:
+                if frame.find(b"@bookTicker", 0, _STREAM_NAME_MAX) > 0:  # the one event that names no type
+                    return self._quote(wire.decode_combined_quote(frame).data, received_ns)
                 data = wire.decode_combined(frame).data
             except msgspec.ValidationError:  # raw, an acknowledgement, not collected, or wrong: rare, so it may be slow
                 return self._decode_other(frame, received_ns)
@@ -124,6 +125,11 @@ class Binance:
             return (wire.ticker(self._ids[data.s], data, received_ns),)
         return (Ignored(f"{kind.__struct_config__.tag}: trade_stream is {self._trade_stream!r}"),)
 
+    def _quote(self, data: wire.QuoteFrame, received_ns: int) -> Sequence[Event]:
+        if digits.not_negative(data.b, data.B, data.a, data.A) and not (float(data.b) and float(data.a)):
+            return _ONE_SIDED
+        return (wire.quote(self._ids[data.s], data, received_ns),)
+
     def _kline(self, data: wire.KlineFrame, received_ns: int) -> Sequence[Event]:
         kline = data.k
         if kline.i != "1m":
@@ -145,9 +151,8 @@ class Binance:
             return _SHUTDOWN
         if event in ("24hrMiniTicker", "avgPrice"):
             return (Ignored(f"{event}: channel not collected"),)
-        if event is None and "B" in data and "A" in data:
-            quote = msgspec.convert(data, wire.QuoteFrame)
-            return (wire.quote(self._ids[quote.s], quote, received_ns),)
+        if event is None and not data.keys().isdisjoint("bBaA"):
+            return self._quote(msgspec.convert(data, wire.QuoteFrame), received_ns)
         if event is None and not data.keys().isdisjoint(("result", "error", "code")):
             return (_ack(msgspec.convert(data, wire.Answer)),)
         raise Rejected(f"unknown event: {str(event)[:40]!r}")
@@ -233,8 +238,10 @@ def _with_rejects(records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad
 
 
 def _ack(answer: wire.Answer) -> Ack:
-    """An error without an id cannot be told apart from others: it is the connection's, id 0."""
-    if answer.result is not UNSET and answer.id is not None:
-        return Ack(answer.id)
+    """An answer without an id cannot be told apart from others: it is the connection's, id 0."""
     error = answer.error or answer
-    return Ack(answer.id or 0, f"{error.code}: {error.msg}")
+    if error.code is not None or error.msg is not None:
+        return Ack(answer.id or 0, f"{error.code}: {error.msg}")
+    if answer.result is UNSET:
+        raise Rejected("malformed frame: an answer that says nothing")
+    return Ack(answer.id or 0)

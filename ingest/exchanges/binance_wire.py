@@ -22,6 +22,7 @@ _EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of 
 _LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
 _MICROSECONDS_FROM = 100_000_000_000_000  # as milliseconds the year 5138, as microseconds 1973
 _INFINITY = float("inf")
+_BIGINT_MAX = 2**63 - 1
 
 
 class TradeFrame(Struct, tag_field="e", tag="trade", gc=False):
@@ -209,7 +210,7 @@ def rows(
 def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:
     try:
         reply = decode_depth(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Rejected(f"malformed reply: {error}") from error
     return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
 
@@ -218,7 +219,7 @@ def time_ns(value: int, received_ns: int) -> int:
     """Microseconds, or the milliseconds that older recordings and some replies hold; told apart by size."""
     found_ns = value * MICROSECOND if value >= _MICROSECONDS_FROM else value * MILLISECOND
     if not _EARLIEST_NS <= found_ns <= received_ns + _LATE_NS:
-        raise Rejected(f"time {value} is absurd")
+        raise Rejected(f"absurd time: {value}")
     return found_ns
 
 
@@ -227,7 +228,7 @@ def trade(instrument_id: int, data: TradeFrame | AggTradeFrame | TradeReply | Ag
     # `digits.positive` written out: this is the hottest line of the program.
     if (price + amount).strip(DIGITS) or not (0.0 < float(price) < _INFINITY and 0.0 < float(amount) < _INFINITY):
         raise Rejected(f"trade: price {price!r}, amount {amount!r}")
-    if data.id < 0:
+    if not 0 <= data.id <= _BIGINT_MAX:
         raise Rejected(f"trade: id {data.id}")
     return Trade(
         instrument_id,
@@ -270,7 +271,7 @@ def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSour
 
 def quote(instrument_id: int, data: QuoteFrame, received_ns: int) -> Quote:
     """The wire gives no time, so it is the time of receipt, cut to microseconds."""
-    if not digits.positive(data.b, data.a) or not digits.not_negative(data.B, data.A) or data.u < 0:
+    if not digits.positive(data.b, data.a) or not digits.not_negative(data.B, data.A) or not 0 <= data.u <= _BIGINT_MAX:
         raise Rejected(f"bookTicker: bid {data.b!r} {data.B!r}, ask {data.a!r} {data.A!r}, id {data.u}")
     at_ns = received_ns - received_ns % MICROSECOND
     return Quote(instrument_id, at_ns, data.u, data.b, data.B, data.a, data.A, received_ns)

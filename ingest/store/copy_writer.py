@@ -36,6 +36,7 @@ _CHANNEL: dict[type, Channel] = {
     Ticker: "ticker",
 }
 _BIGINT_MAX = 2**63 - 1
+_REASON_MAX = 300
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -168,7 +169,7 @@ class CopyWriter:
         return Reject(
             exchange=instrument.exchange if instrument else "",
             stream=f"{instrument.symbol} {table.name}" if instrument else table.name,
-            reason=reason,
+            reason=reason[:_REASON_MAX],
             payload=_payload(record),
             received_ns=getattr(record, "received_ns", clock.now_ns()),
         )

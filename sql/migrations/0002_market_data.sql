@@ -89,16 +89,16 @@ COMMENT ON COLUMN ingest.order_books.received_at IS 'When this machine received 
 CREATE TABLE ingest.tickers (
     instrument_id int PRIMARY KEY REFERENCES ingest.instruments,
     time          timestamptz NOT NULL,
-    last          numeric,
-    bid           numeric,
-    bid_amount    numeric,
-    ask           numeric,
-    ask_amount    numeric,
-    open_24h      numeric,
-    high_24h      numeric,
-    low_24h       numeric,
-    volume_24h    numeric,
-    quote_volume_24h numeric,
+    last          numeric CHECK (last >= 0 AND last < 'Infinity'),
+    bid           numeric CHECK (bid >= 0 AND bid < 'Infinity'),
+    bid_amount    numeric CHECK (bid_amount >= 0 AND bid_amount < 'Infinity'),
+    ask           numeric CHECK (ask >= 0 AND ask < 'Infinity'),
+    ask_amount    numeric CHECK (ask_amount >= 0 AND ask_amount < 'Infinity'),
+    open_24h      numeric CHECK (open_24h >= 0 AND open_24h < 'Infinity'),
+    high_24h      numeric CHECK (high_24h >= 0 AND high_24h < 'Infinity'),
+    low_24h       numeric CHECK (low_24h >= 0 AND low_24h < 'Infinity'),
+    volume_24h    numeric CHECK (volume_24h >= 0 AND volume_24h < 'Infinity'),
+    quote_volume_24h numeric CHECK (quote_volume_24h >= 0 AND quote_volume_24h < 'Infinity'),
     received_at   timestamptz NOT NULL
 );
 COMMENT ON TABLE ingest.tickers IS 'The latest ticker of each instrument, one row each.';

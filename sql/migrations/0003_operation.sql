@@ -60,7 +60,7 @@ CREATE TABLE ingest.rejected (
     payload     bytea NOT NULL,
     digest      bytea NOT NULL GENERATED ALWAYS AS (sha256(payload)) STORED
 );
-CREATE UNIQUE INDEX rejected_key ON ingest.rejected (received_at, exchange, stream, digest);
+CREATE UNIQUE INDEX rejected_key ON ingest.rejected (received_at, exchange, stream, digest, reason);
 
 COMMENT ON TABLE ingest.rejected IS 'Input that could not be stored: the raw bytes and the reason.';
 COMMENT ON COLUMN ingest.rejected.digest IS 'Of the payload: the same input again is the same row.';

@@ -13,16 +13,15 @@ from tests.db.support import BTC, ETH, Proxy
 
 @pytest.fixture
 async def instruments(database_url: str) -> dict[int, Instrument]:
-    """BTC/USDT under id 1 and ETH/USDT under id 2, each with its three streams."""
+    """BTC/USDT under id 1 and ETH/USDT under id 2, each with a stream of every channel."""
     registry = Registry(database_url)
     try:
         ids = await registry.register_instruments("binance", [BTC, ETH])
         known = {ids[instrument.symbol]: instrument for instrument in (BTC, ETH)}
         assert known == {1: BTC, 2: ETH}
         streams = [Stream(number, known[number], channel) for number in known for channel in CHANNELS]
-        spaces = {"trades": "trade", "candles": "minute", "book": "update"}
-        admitted = await registry.register_streams(streams, {channel: spaces[channel] for channel in CHANNELS})
-        assert admitted == streams
+        admitted = await registry.register_streams(streams, {channel: f"{channel} id" for channel in CHANNELS})
+        assert list(admitted) == streams
     finally:
         await registry.close()
     return known

@@ -7,7 +7,18 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from ingest.clock import MILLISECOND, MINUTE, SECOND
-from ingest.records import Candle, CandleSource, Instrument, Levels, OrderBook, Reject, Side, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Instrument,
+    Levels,
+    OrderBook,
+    Quote,
+    Reject,
+    Side,
+    Ticker,
+    Trade,
+)
 from tests.conftest import Fetch
 
 BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
@@ -60,22 +71,12 @@ def candle(
     volume: str = "12.5",
     quote_volume: str | None = "1300.25",
     trades: int | None = 42,
-    received_ns: int = NOON + MINUTE,
+    received_ns: int | None = None,
 ) -> Candle:
+    received_ns = time_ns + MINUTE if received_ns is None else received_ns  # at its close
+    taker = ("6.25", "650")
     return Candle(
-        instrument_id,
-        time_ns,
-        "100",
-        high,
-        low,
-        close,
-        volume,
-        quote_volume,
-        trades,
-        "6.25",
-        "650",
-        source,
-        received_ns,
+        instrument_id, time_ns, "100", high, low, close, volume, quote_volume, trades, *taker, source, received_ns
     )
 
 
@@ -90,6 +91,15 @@ def book(
     in_sync: bool = True,
 ) -> OrderBook:
     return OrderBook(instrument_id, time_ns, event_ns, sequence, bids, asks, in_sync, time_ns + 9_000)
+
+
+def quote(*, time_ns: int = NOON, instrument_id: int = 1, sequence: int = 9, bid: str = "99.90") -> Quote:
+    return Quote(instrument_id, time_ns, sequence, bid, "1.5", "100.1", "0", time_ns + 9_000)
+
+
+def ticker(*, time_ns: int = NOON, instrument_id: int = 1, last: str | None = "100.50") -> Ticker:
+    values = ("99", "1", "101", "2", "95", "105", "94", "1000.5", None)
+    return Ticker(instrument_id, time_ns, last, *values, time_ns + 9_000)
 
 
 def moment(time_ns: int) -> datetime:
@@ -116,6 +126,17 @@ def book_row(b: OrderBook) -> tuple[Any, ...]:
     arrays = [[Decimal(level[side]) for level in levels] for levels in (b.bids, b.asks) for side in (0, 1)]
     event = None if b.event_ns is None else moment(b.event_ns)
     return (moment(b.time_ns), b.instrument_id, event, b.sequence, *arrays, b.in_sync, moment(b.received_ns))
+
+
+def quote_row(q: Quote) -> tuple[Any, ...]:
+    numbers = map(_number, (q.bid, q.bid_amount, q.ask, q.ask_amount))
+    return (moment(q.time_ns), q.instrument_id, q.sequence, *numbers, moment(q.received_ns))
+
+
+def ticker_row(t: Ticker) -> tuple[Any, ...]:
+    day = (t.open_24h, t.high_24h, t.low_24h, t.volume_24h, t.quote_volume_24h)
+    numbers = map(_number, (t.last, t.bid, t.bid_amount, t.ask, t.ask_amount, *day))
+    return (t.instrument_id, moment(t.time_ns), *numbers, moment(t.received_ns))
 
 
 def reject_row(r: Reject) -> tuple[Any, ...]:
@@ -145,6 +166,20 @@ def stored_books(fetch: Fetch) -> Rows:
     return fetch(
         "SELECT time, instrument_id, event_time, sequence, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,"
         " received_at FROM ingest.order_books ORDER BY instrument_id, time"
+    )
+
+
+def stored_quotes(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT time, instrument_id, sequence, bid, bid_amount, ask, ask_amount, received_at FROM ingest.quotes"
+        " ORDER BY instrument_id, time, sequence"
+    )
+
+
+def stored_tickers(fetch: Fetch) -> Rows:
+    return fetch(
+        "SELECT instrument_id, time, last, bid, bid_amount, ask, ask_amount, open_24h, high_24h, low_24h, volume_24h,"
+        " quote_volume_24h, received_at FROM ingest.tickers ORDER BY instrument_id"
     )
 
 

@@ -27,15 +27,6 @@ from tests.db.support import (
     trades,
 )
 
-
-def bug(reason: str, *values: Any) -> Any:
-    return pytest.param(*values, marks=pytest.mark.xfail(strict=True, reason=reason))
-
-
-_TIME = "timestamp() raises what is no psycopg.Error, or writes another time: the batch, and the daemon, are lost"
-_SURROGATE = "encode() raises UnicodeEncodeError: the batch, and the daemon, are lost"
-_RAW = "numbers go into the COPY text as they come: a newline in one adds or ends rows"
-
 BAD_TRADES: list[dict[str, Any]] = [
     {"price": "NaN"},
     {"price": "Infinity"},
@@ -60,13 +51,8 @@ BAD_TRADES: list[dict[str, Any]] = [
     {"trade_id": "nul\0byte"},
 ]
 TIMES = [
-    -1,
-    -100_000,
-    2**63 - 1,
-    *(
-        bug(_TIME, time_ns)
-        for time_ns in (5_000, -(2**63), -63_000_000_000 * SECOND, 300_000 * 365 * 86_400 * SECOND, 10**25)
-    ),
+    *(0, -1, -100_000, 5_000, -(2**63), -63_000_000_000 * SECOND),
+    *(2**63 - 1, 300_000 * 365 * 86_400 * SECOND, 10**25),
 ]
 
 
@@ -109,7 +95,7 @@ async def test_each_kind_of_bad_trade(writer: CopyWriter, fetch: Fetch) -> None:
             written = await writer.write([*new[:3], refused, *new[3:]], staged=staged)
             assert written == (Written(0, 7, 1) if staged else Written(7, 0, 1)), change
         good += new
-        bad += [refused, refused]
+        bad.append(refused)  # once: again is no other reject
     assert stored_trades(fetch) == expected(*good)
     rejects = stored_rejects(fetch)
     assert [row[0] for row in rejects] == [moment(t.received_ns) for t in bad]
@@ -131,7 +117,6 @@ async def test_a_time_that_cannot_be(writer: CopyWriter, fetch: Fetch, time_ns: 
         assert stored_trades(fetch) == expected(*good, bad)
 
 
-@pytest.mark.xfail(strict=True, reason=_SURROGATE)
 async def test_an_id_that_is_no_utf_8(writer: CopyWriter, fetch: Fetch) -> None:
     """A JSON string may hold a lone surrogate."""
     good = trades(3)
@@ -139,9 +124,6 @@ async def test_an_id_that_is_no_utf_8(writer: CopyWriter, fetch: Fetch) -> None:
     assert stored_trades(fetch) == expected(*good)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="54000 program_limit_exceeded is an OperationalError: the batch is tried for ever"
-)
 async def test_an_id_too_long_for_the_key(writer: CopyWriter, fetch: Fetch) -> None:
     long = "".join(chr(0x4E00 + (number * 7919) % 20_000) for number in range(4_000))
     good = trades(3)
@@ -155,8 +137,8 @@ _FORGED = "1\t0.1\t2026-11-21 12:00:00+00\n2026-11-21 12:00:00+00\t2\tforged\tbu
 @pytest.mark.parametrize(
     "price",
     [
-        bug(_RAW, _FORGED),
-        bug(_RAW, "1\t0.1\t2026-11-21 12:00:00+00\n\\.\n"),  # ends the COPY: what follows is lost in silence on 17
+        _FORGED,
+        "1\t0.1\t2026-11-21 12:00:00+00\n\\.\n",  # ends the COPY: what follows is lost in silence on 17
     ],
     ids=["forged row", "end of data"],
 )
@@ -267,7 +249,6 @@ async def test_bad_gaps(writer: CopyWriter, fetch: Fetch) -> None:
     assert [msgspec.json.decode(row[4], type=Gap) for row in stored_rejects(fetch)] == bad
 
 
-@pytest.mark.xfail(strict=True, reason="a refused gap has no receipt time of its own and is filed under 1970")
 async def test_a_refused_gap_is_filed_under_today(writer: CopyWriter, fetch: Fetch) -> None:
     await writer.write([Gap(99, "trades", "of no instrument", NOON)])
     assert fetch("SELECT received_at > now() - INTERVAL '1 hour' FROM ingest.rejected") == [(True,)]
@@ -276,15 +257,13 @@ async def test_a_refused_gap_is_filed_under_today(writer: CopyWriter, fetch: Fet
 async def test_a_reject_that_is_itself_refused_is_kept(writer: CopyWriter, fetch: Fetch) -> None:
     good = Reject("binance", "s", "why", b"{}", NOON)
     bad = Reject("bin\0ance", "s", "why", b"\x01", NOON + MILLISECOND)
-    assert await writer.write([good, bad, good]) == Written(2, 0, 1)
+    other = Reject("binance", "s", "why", b"[]", NOON)
+    assert await writer.write([good, bad, other]) == Written(2, 0, 1)
     rejects = stored_rejects(fetch)
     assert [row[0] for row in rejects] == [moment(NOON), moment(NOON + MILLISECOND), moment(NOON)]
     assert msgspec.json.decode(rejects[1][4], type=Reject) == bad
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a batch with a bad or differing row has no key in ingest.rejected: again is doubled"
-)
 async def test_a_bad_row_again_is_one_reject(writer: CopyWriter, fetch: Fetch) -> None:
     """`writing it again is harmless`: a lost connection after the commit makes the pipeline write it again."""
     batch = [*trades(3), trade("bad", price="NaN")]

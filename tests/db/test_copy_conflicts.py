@@ -162,19 +162,6 @@ async def test_one_trade_from_three_sources_is_one_row(
     assert progress(fetch)[0][4:6] == (1, 2)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="direct COPY has no look at the millisecond: a stream's row beside a dump's is a double"
-)
-@pytest.mark.parametrize("together", [False, True])
-async def test_the_stream_after_a_dump_is_no_second_row(writer: CopyWriter, fetch: Fetch, *, together: bool) -> None:
-    if together:
-        await writer.write([BY_SOURCE["dump"], BY_SOURCE["stream"]])
-    else:
-        await writer.write([BY_SOURCE["dump"]], staged=True)
-        await writer.write([BY_SOURCE["stream"]])
-    assert stored_trades(fetch) == expected(BY_SOURCE["dump"])
-
-
 BORDERS = [
     NOON,
     NOON + 999 * MICROSECOND,
@@ -289,11 +276,15 @@ def _versions(*sources: CandleSource) -> list[Candle]:
     ]
 
 
+def _later(version: Candle, by_ns: int) -> Candle:
+    return msgspec.structs.replace(version, time_ns=version.time_ns + by_ns, received_ns=version.received_ns + by_ns)
+
+
 @pytest.mark.parametrize("together", [False, True], ids=["one by one", "one batch"])
 async def test_the_highest_rank_stays_in_any_order(writer: CopyWriter, fetch: Fetch, *, together: bool) -> None:
     """Every order of the four ranks, each in a minute of its own."""
     minutes = [
-        [msgspec.structs.replace(version, time_ns=NOON + number * MINUTE) for version in _versions(*order)]
+        [_later(version, number * MINUTE) for version in _versions(*order)]
         for number, order in enumerate(itertools.permutations([OPEN, STREAM, REST, DUMP]))
     ]
     rounds = [list(turn) for turn in zip(*minutes, strict=True)]
@@ -314,22 +305,34 @@ async def test_of_equal_rank_the_last_stays(
     assert written == ([Written(1, 2, 0)] if together else [Written(1, 0, 0)] * 3)
 
 
-@pytest.mark.parametrize(("first", "second"), list(itertools.combinations([STREAM, REST, DUMP], 2)))
-async def test_the_same_values_at_a_higher_rank_change_nothing(
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(CandleSource, 2)))
+async def test_the_same_values_at_a_higher_rank_raise_the_rank(
     writer: CopyWriter, fetch: Fetch, first: CandleSource, second: CandleSource
 ) -> None:
-    """Nothing to roll up again, nothing to write."""
-    stored = candle(source=first, quote_volume=None)
-    await writer.write([stored])
+    await writer.write([candle(source=first, quote_volume=None)])
     again = candle(source=second, quote_volume=None, received_ns=NOON + 2 * MINUTE)
-    assert await writer.write([again]) == Written(0, 1, 0)
-    assert stored_candles(fetch) == [candle_row(stored)]
+    assert await writer.write([again]) == Written(1, 0, 0)
+    assert stored_candles(fetch) == [candle_row(again)]
 
 
-async def test_an_open_candle_is_closed_even_by_the_same_values(writer: CopyWriter, fetch: Fetch) -> None:
-    await writer.write([candle(source=OPEN)])
-    closed = candle(source=STREAM, received_ns=NOON + 2 * MINUTE)
+async def test_what_was_received_before_its_minute_was_over_gives_way(writer: CopyWriter, fetch: Fetch) -> None:
+    """REST gave the running minute; the stream's close is the lower rank and yet the better one. Not so an open one."""
+    early = candle(source=REST, close="101", received_ns=NOON + 30 * SECOND)
+    await writer.write([early])
+    still_open = candle(source=OPEN, close="102", received_ns=NOON + 40 * SECOND)
+    assert await writer.write([still_open]) == Written(0, 1, 0)
+    closed = candle(source=STREAM, close="103")
     assert await writer.write([closed]) == Written(1, 0, 0)
+    assert stored_candles(fetch) == [candle_row(closed)]
+
+
+async def test_what_was_received_before_its_minute_was_over_does_not_replace_a_closed_one(
+    writer: CopyWriter, fetch: Fetch
+) -> None:
+    """The same two rows in the other order: the result must be the same."""
+    closed = candle(source=STREAM, close="103")
+    await writer.write([closed])
+    await writer.write([candle(source=REST, close="101", received_ns=NOON + 30 * SECOND)])
     assert stored_candles(fetch) == [candle_row(closed)]
 
 
@@ -342,7 +345,6 @@ async def test_a_lower_rank_after_a_higher_is_outranked(writer: CopyWriter, fetc
     assert stored_candles(fetch) == [candle_row(dump)]
 
 
-@pytest.mark.xfail(strict=True, reason="merge_candles_1m skips equal values, and with them the higher rank")
 async def test_a_rank_once_reached_is_kept(writer: CopyWriter, fetch: Fetch) -> None:
     """REST confirmed the stream's candle; a stream's other version after that is the lower rank."""
     stream, wrong = candle(source=STREAM), candle(source=STREAM, close="99")
@@ -360,9 +362,9 @@ async def test_each_column_alone_makes_a_difference(writer: CopyWriter, fetch: F
         {"taker_buy_volume": "7"}, {"taker_buy_quote_volume": None}, {"taker_buy_quote_volume": "651"},
     ]  # fmt: skip
     minutes = [NOON + number * MINUTE for number in range(len(changes))]
-    await writer.write([msgspec.structs.replace(base, time_ns=time_ns) for time_ns in minutes])
+    await writer.write([_later(base, time_ns - NOON) for time_ns in minutes])
     changed = [
-        msgspec.structs.replace(base, time_ns=time_ns, source=REST, **change)
+        msgspec.structs.replace(base, time_ns=time_ns, received_ns=time_ns + 2 * MINUTE, source=REST, **change)
         for time_ns, change in zip(minutes, changes, strict=True)
     ]
     assert await writer.write(changed) == Written(len(changes), 0, 0)

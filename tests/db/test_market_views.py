@@ -79,14 +79,11 @@ async def test_gaps_streams_and_tickers(writer: CopyWriter, fetch: Fetch) -> Non
         "SELECT exchange, symbol, channel, state, last_time, rows_stored, rows_duplicate FROM market.streams"
         " ORDER BY symbol, channel"
     )
-    idle = [("starting", None, 0, 0)] * 3
+    idle = ("starting", None, 0, 0)
     assert streams == [
-        *(("binance", "BTC/USDT", channel, *state) for channel, state in zip(("book", "candles"), idle, strict=False)),
+        *(("binance", "BTC/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker")),
         ("binance", "BTC/USDT", "trades", "starting", moment(trades(3)[-1].time_ns), 3, 0),
-        *(
-            ("binance", "ETH/USDT", channel, *state)
-            for channel, state in zip(("book", "candles", "trades"), idle, strict=True)
-        ),
+        *(("binance", "ETH/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker", "trades")),
     ]
     fetch(
         "INSERT INTO ingest.tickers (instrument_id, time, last, received_at) VALUES (2, %s, 5, %s)",

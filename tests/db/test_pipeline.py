@@ -71,7 +71,7 @@ async def test_everything_put_is_stored_once(make_writer: MakeWriter, fetch: Fet
     candles = [candle(time_ns=NOON + number * MINUTE, instrument_id=1 + number % 2) for number in range(count)]
     books = [book(time_ns=NOON + number * SECOND, instrument_id=1 + number % 2) for number in range(count)]
     gaps = [Gap(1, "trades", str(number), NOON) for number in range(count)]
-    rejects = [Reject("binance", "x", str(number), b"{}", NOON) for number in range(count)]
+    rejects = [Reject("binance", "x", "why", str(number).encode(), NOON) for number in range(count)]
     delivering = Delivering([make_writer(), make_writer()])
     records = _interleaved(btc, eth, candles, books, gaps, rejects)
     async with delivering.running() as pipeline:

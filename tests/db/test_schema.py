@@ -22,9 +22,9 @@ def test_no_hypertable_has_an_index_on_time_alone(fetch: Fetch) -> None:
         "SELECT tablename::text, indexdef FROM pg_indexes WHERE schemaname = 'ingest' AND tablename IN"
         " (SELECT hypertable_name FROM timescaledb_information.hypertables) ORDER BY 1"
     )
-    assert {table for table, _ in indexes} == {"trades", "candles_1m", "order_books"}
+    assert {table for table, _ in indexes} == {"trades", "candles_1m", "order_books", "quotes"}
     assert [definition for _, definition in indexes if "(instrument_id, " not in definition] == []
-    assert len(indexes) == 3
+    assert len(indexes) == 4
 
 
 def test_every_table_view_and_column_of_the_hypertables_is_explained(fetch: Fetch) -> None:
@@ -35,7 +35,6 @@ def test_every_table_view_and_column_of_the_hypertables_is_explained(fetch: Fetc
     assert silent == []
 
 
-@pytest.mark.xfail(strict=True, reason="CREATE EXTENSION goes by search_path: role `ingest` puts it into schema ingest")
 def test_timescaledb_is_where_analysts_find_it(fetch: Fetch) -> None:
     """`ingest db psql` has search_path = market, public: time_bucket must be found there."""
     assert fetch("SELECT extnamespace::regnamespace::text FROM pg_extension WHERE extname = 'timescaledb'") == [
@@ -43,6 +42,5 @@ def test_timescaledb_is_where_analysts_find_it(fetch: Fetch) -> None:
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="the same: time_bucket is in schema ingest")
 def test_the_analysts_search_path_finds_time_bucket(fetch: Fetch) -> None:
     fetch("SET search_path = market, public; SELECT time_bucket('1 minute', now())")

@@ -47,7 +47,7 @@ Collector.run = run
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """This process's, without what would lead to another database."""
+    """The test's own, without what would lead to another database."""
     foreign = ("INGEST_", "DATABASE_URL", "PG", "CREDENTIALS_DIRECTORY")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(foreign)}
     return kept | {"INGEST_DATA_DIR": str(tmp_path / "data"), "INGEST_CONFIG": str(tmp_path / "ingest.toml")}
@@ -242,13 +242,15 @@ def test_a_proxy(proxy: str, simulator: str, database_url: str, config: Path, en
     assert code == Exit.OK
     assert "http://user:***@127.0.0.1" in shown
     log_file = config.parent / "daemon.log"
-    with (
-        log_file.open("wb") as output,
-        subprocess.Popen([sys.executable, "-m", "ingest", "run"], env=environ, stderr=output) as process,
-    ):
-        wait_until(lambda: any(event in log_file.read_text() for event in ("exchange.unreachable", "session.lost")))
+    with log_file.open("wb") as output:
+        process = subprocess.Popen([sys.executable, "-m", "ingest", "run"], env=environ, stderr=output)
+    try:
+        wait_until(lambda: any(event in log_file.read_text() for event in ("exchange.", "session.lost")))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == Exit.OK
+    finally:
+        process.kill()
+        process.wait()
     code, streams = ingest("status", "--json", environ=environ)
     assert_hidden(shown + log_file.read_text() + streams)
 

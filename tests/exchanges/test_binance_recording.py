@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from ingest.collect.feed import Feed
+from ingest.collect.feed import Feed, Wants
 from ingest.exchanges.adapter import Ignored, Options
 from ingest.exchanges.binance import Binance
-from ingest.records import BookDelta, Candle, CandleSource, Instrument, OrderBook, Stream, Trade
+from ingest.records import BookDelta, Candle, CandleSource, Instrument, OrderBook, Quote, Stream, Trade
 from tests.exchanges.recordings import Line, lines, recording
 
 IDS = {"NKNUSDT": 1, "BLZETH": 2, "LRCBTC": 3, "RUNEEUR": 4}
 DELTAS = {"NKNUSDT": 150, "BLZETH": 10, "LRCBTC": 15, "RUNEEUR": 2}
+QUOTES = {"NKNUSDT": 74, "BLZETH": 1, "LRCBTC": 9}
 SECOND_NS = 1_000_000_000
 DEPTH = 20
 
@@ -98,7 +99,7 @@ def test_the_reader_finds_what_the_file_holds() -> None:
 def test_deltas_field_by_field() -> None:
     adapter, compared = Binance(IDS, Options()), Counter[str]()
     for line, data in frames("depth@100ms"):
-        assert list(adapter.decode(line.text, line.time_ns)) == [
+        assert list(adapter.decode(line.text.encode(), line.time_ns)) == [
             BookDelta(
                 IDS[data["s"]],
                 data["U"],
@@ -121,26 +122,34 @@ def test_trades_and_candles_field_by_field() -> None:
     compared = Counter[str]()
     for line, data in frames("aggTrade"):
         side = "sell" if data["m"] else "buy"
-        assert [*asked.decode(line.text, line.time_ns)] == [
+        assert [*asked.decode(line.text.encode(), line.time_ns)] == [
             Trade(IDS[data["s"]], data["T"] * 1_000_000, str(data["a"]), side, data["p"], data["q"], line.time_ns)  # type: ignore[arg-type]
         ]
-        assert [*plain.decode(line.text, line.time_ns)] == [Ignored("aggTrade: trade_stream is 'trade'")]
+        assert [*plain.decode(line.text.encode(), line.time_ns)] == [Ignored("aggTrade: trade_stream is 'trade'")]
         compared["aggTrade"] += 1
     for line, data in frames("kline_1m"):
         k = data["k"]
         assert k["x"] is False
-        assert [*asked.decode(line.text, line.time_ns)] == [
+        assert [*asked.decode(line.text.encode(), line.time_ns)] == [
             Candle(
                 IDS[data["s"]], k["t"] * 1_000_000, k["o"], k["h"], k["l"], k["c"], k["v"], k["q"], k["n"], k["V"],
                 k["Q"], CandleSource.OPEN, line.time_ns,
             )
         ]  # fmt: skip
-        assert [*plain.decode(line.text, line.time_ns)] == [Ignored("candle: still open")]
+        assert [*plain.decode(line.text.encode(), line.time_ns)] == [Ignored("candle: still open")]
         compared["kline"] += 1
-    for line, _ in frames("bookTicker"):
-        assert [*plain.decode(line.text, line.time_ns)] == [Ignored("bookTicker: channel not collected")]
-        compared["bookTicker"] += 1
-    assert compared == {"aggTrade": 2, "kline": 2, "bookTicker": 84}
+    assert compared == {"aggTrade": 2, "kline": 2}
+
+
+def test_quotes_field_by_field() -> None:
+    adapter, compared = Binance(IDS, Options()), Counter[str]()
+    for line, data in frames("bookTicker"):
+        assert data.keys() == {"u", "s", "b", "B", "a", "A"}
+        assert list(adapter.decode(line.text.encode(), line.time_ns)) == [_quote(line, data)]
+        assert list(adapter.decode(json.dumps(data).encode(), line.time_ns)) == [_quote(line, data)]
+        compared[data["s"]] += 1
+    assert compared == QUOTES
+    assert compared.total() == 84
 
 
 def test_books_at_every_delta_and_every_tick() -> None:
@@ -148,7 +157,7 @@ def test_books_at_every_delta_and_every_tick() -> None:
     adapter = Binance(IDS, Options(trade_stream="aggTrade"))
     stored: list[object] = []
     wanted: list[int] = []
-    feed = Feed("binance", stored.extend, wanted.append, cadence_ns=SECOND_NS)
+    feed = Feed("binance", stored.extend, Wants(wanted.append, _no_candles), cadence_ns=SECOND_NS)
     instruments = {symbol: Instrument("binance", symbol, symbol, "spot", "", "") for symbol in IDS}
     feed.follow([Stream(IDS[symbol], instruments[symbol], "book") for symbol in IDS], DEPTH, adapter)
     plain = {symbol: PlainBook() for symbol in IDS}
@@ -168,7 +177,7 @@ def test_books_at_every_delta_and_every_tick() -> None:
             feed.join(adapter.decode_book(line.text.encode(), IDS[symbol], DEPTH, line.time_ns))
             plain[symbol].snapshot(message, line.time_ns)
         else:
-            assert list(feed.take(adapter, line.text, line.time_ns)) == []
+            assert feed.take(adapter, line.text.encode(), line.time_ns) == []
             if "depth" not in message["stream"]:
                 continue
             symbol = message["data"]["s"]
@@ -187,11 +196,25 @@ def test_books_at_every_delta_and_every_tick() -> None:
     assert Counter(row.instrument_id for row in books) == {1: 30, 2: 28, 3: 26, 4: 20}
     assert sum(len(row.bids) + len(row.asks) for row in books) == 104 * 2 * DEPTH
     assert sorted(wanted) == [1, 2, 3, 4]
-    assert feed.kinds == {"BookDelta": 177, "Trade": 2, "Ignored": 86}
-    assert feed.ignored == {"bookTicker: channel not collected": 84, "candle: still open": 2}
+    assert feed.kinds == {"BookDelta": 177, "Trade": 2, "Quote": 84, "Ignored": 2}
+    assert feed.ignored == {"candle: still open": 2}
     assert not feed.rejected
     assert feed.frames == 265
-    assert Counter(type(row) for row in stored) == {OrderBook: 104, Trade: 2}
+    assert Counter(type(row) for row in stored) == {OrderBook: 104, Trade: 2, Quote: 84}
+    assert [row for row in stored if isinstance(row, Quote)] == [_quote(*frame) for frame in frames("bookTicker")]
+
+
+def test_quotes_delivered_twice_are_stored_once() -> None:
+    """As while a connection is replaced: two lines deliver each state, the second one a moment later."""
+    stored: list[object] = []
+    feed = Feed("binance", stored.extend, Wants(stored.append, _no_candles), cadence_ns=SECOND_NS)
+    old, new = Binance(IDS, Options()), Binance(IDS, Options())
+    for line, _ in frames("bookTicker"):
+        assert feed.take(old, line.text.encode(), line.time_ns) == []
+        assert feed.take(new, line.text.encode(), line.time_ns + 1_000) == []
+    assert stored == [_quote(*frame) for frame in frames("bookTicker")]
+    assert feed.ignored == {"quote: not newer than the last": 84}
+    assert feed.kinds == {"Quote": 168}
 
 
 @pytest.mark.parametrize("symbol", list(IDS))
@@ -204,7 +227,7 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
     for dropped in deltas[1:-1]:
         stored: list[object] = []
         wanted: list[int] = []
-        feed = Feed("binance", stored.extend, wanted.append, cadence_ns=3600 * SECOND_NS)
+        feed = Feed("binance", stored.extend, Wants(wanted.append, _no_candles), cadence_ns=3600 * SECOND_NS)
         feed.follow(
             [Stream(IDS[symbol], Instrument("binance", symbol, symbol, "spot", "", ""), "book")], DEPTH, adapter
         )
@@ -220,7 +243,7 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
                 if line is dropped:
                     lost = data["u"] == plain.sequence and plain.event_ns is not None
                     continue
-                feed.take(adapter, line.text, line.time_ns)
+                feed.take(adapter, line.text.encode(), line.time_ns)
                 if lost:
                     assert not feed.books[IDS[symbol]].in_sync
                     assert wanted == [IDS[symbol]] * 2
@@ -229,6 +252,15 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
                 if plain.known:
                     assert feed.books[IDS[symbol]].in_sync
     assert found == {"NKNUSDT": 148, "BLZETH": 8, "LRCBTC": 12, "RUNEEUR": 0}[symbol]
+
+
+def _no_candles(_instrument_id: int, _minutes: int) -> None:
+    raise AssertionError
+
+
+def _quote(line: Line, data: dict[str, Any]) -> Quote:
+    at_ns = line.time_ns // 1000 * 1000
+    return Quote(IDS[data["s"]], at_ns, data["u"], data["b"], data["B"], data["a"], data["A"], line.time_ns)
 
 
 def _row(symbol: str, book: PlainBook, tick_ns: int) -> OrderBook:

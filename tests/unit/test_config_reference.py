@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from ingest.config.model import DEFAULT_CHANNELS, Config
 from ingest.config.keys import REQUIRED, Key, keys, reference_table, shown_default
+from ingest.config.model import DEFAULT_CHANNELS, Config
 from ingest.config.source import explain, load
 
 ROOT = Path(__file__).parents[2]

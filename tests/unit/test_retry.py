@@ -102,7 +102,7 @@ async def test_the_database_is_tried_for_ever_and_each_time_is_told(monkeypatch:
     def work() -> str:
         calls.append(1)
         if len(calls) < 500:
-            raise Retryable("away")
+            raise Retryable("away") if len(calls) % 2 else Fatal("a table is missing, until somebody migrates")
         return "written"
 
     policy = retry.database(lambda state: told.append(state.attempt_number))
@@ -112,7 +112,7 @@ async def test_the_database_is_tried_for_ever_and_each_time_is_told(monkeypatch:
     assert len(slept) == 499
 
 
-@pytest.mark.parametrize("error", [Fatal("no"), ValueError("bug"), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [ValueError("bug"), asyncio.CancelledError()])
 async def test_nothing_else_is_tried_again(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
@@ -124,6 +124,18 @@ async def test_nothing_else_is_tried_again(error: BaseException, monkeypatch: py
         with pytest.raises(type(error)):
             await _run(policy, fail, monkeypatch)
     assert len(calls) == 2
+
+
+async def test_a_fatal_answer_of_a_venue_is_not_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def fail() -> str:
+        calls.append(1)
+        raise Fatal("no")
+
+    with pytest.raises(Fatal):
+        await _run(retry.rest_calls(), fail, monkeypatch)
+    assert calls == [1]
 
 
 # Limiter: 6,000 a minute, of which 80 % are ours: 80 a second, bursts of 800

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from ingest.records import Candle, CandleSource, Gap, OrderBook, Reject, Trade
+from ingest.records import Candle, CandleSource, Gap, OrderBook, Quote, Reject, Ticker, Trade
 from ingest.store import rows
 from ingest.store.rows import (
     TABLES,
@@ -28,12 +28,19 @@ NOON = 1_795_262_400_000_000_000
         (NOON + 1_000, "2026-11-21 12:00:00.000001+00"),
         (NOON + 59_999_999_999, "2026-11-21 12:00:59.999999+00"),
         (NOON - 1, "2026-11-21 11:59:59.999999+00"),
-        (0, "1970-01-01 00:00:00.0+00"),
+        (1_000_001_000, "1970-01-01 00:00:01.000001+00"),
     ],
 )
 def test_timestamp(time_ns: int, text: str) -> None:
     assert timestamp(time_ns) == text
     assert timestamp(time_ns) == text  # and from the cache
+
+
+@pytest.mark.parametrize("time_ns", [0, -1, -(2**63), 999_999_999, 10**25, 300_000 * 365 * 86_400 * 10**9])
+def test_a_time_that_cannot_be_is_refused(time_ns: int) -> None:
+    for _ in range(2):  # the cache does not learn it
+        with pytest.raises((ValueError, OverflowError)):
+            timestamp(time_ns)
 
 
 def test_the_cache_of_seconds_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,6 +98,10 @@ def test_nothing_is_an_empty_block(kind: type) -> None:
 def test_as_many_fields_as_columns() -> None:
     candle = Candle(7, NOON, "1", "4", "0.5", "2", "10", "20", 3, "5", "6", CandleSource.REST, NOON)
     book = OrderBook(7, NOON, NOON, 9, (), (), True, NOON)
-    for record in (TRADE, candle, book, Gap(1, "trades", "x"), Reject("x", "y", "z", b"", NOON)):
+    quote = Quote(7, NOON, 9, "1", "2", "3", "4", NOON)
+    ticker = Ticker(7, NOON, None, None, None, None, None, None, None, None, None, None, NOON)
+    records = (TRADE, candle, book, quote, ticker, Gap(1, "trades", "x"), Reject("x", "y", "z", b"", NOON))
+    assert {type(record) for record in records} == set(TABLES)
+    for record in records:
         table = TABLES[type(record)]
         assert table.encode([record]).count(b"\t") + 1 == len(table.columns)
