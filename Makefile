@@ -75,8 +75,9 @@ psql: setup ## Open psql, schema market first (DB=ingest_demo for the demo's dat
 
 # Checking
 
-test: setup-dev ## The whole test suite, on a real TimescaleDB
-	$(BIN)/pytest
+# Most tests wait for processes and servers, so more workers than cores are no waste.
+test: setup-dev ## The whole test suite, on a real TimescaleDB (one for each of its workers)
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community

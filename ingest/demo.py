@@ -221,12 +221,16 @@ def _show_queries(url: str, console: Console) -> None:
     with connect_sync(url, role="demo") as connection:
         for name, title in titles.items():
             cursor = connection.execute(analyst_query(name, exchange="binance", symbol="BTC/USDT"))
-            table = Table(title=f"{title}   [dim]sql/analyst/{name}.sql", title_justify="left")
+            table = _table(f"\n{title}   [dim]sql/analyst/{name}.sql")
             for column in cursor.description or ():
-                table.add_column(column.name)
+                table.add_column(column.name, justify="right")
             for row in cursor.fetchall():
                 table.add_row(*(_cell(value) for value in row))
             console.print(table)
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=None, header_style="dim")
 
 
 def _cell(value: object) -> str:
@@ -237,7 +241,7 @@ def _cell(value: object) -> str:
 
 
 def _show_comparison(comparisons: list[Comparison], console: Console) -> bool:
-    table = Table(title="the tables against the venue's ledger, row by row", title_justify="left")
+    table = _table("\nthe tables against the venue's ledger, row by row")
     for name in ("channel", "compared", "missing", "unexpected", "different", ""):
         table.add_column(name, justify="left" if name in ("channel", "") else "right")
     for comparison in comparisons:
