@@ -9,7 +9,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community lint types format constraints schema clean install-service
+        test test-community bench lint types format constraints schema clean install-service
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ test: setup-dev ## The whole test suite, on a real TimescaleDB (one for each of 
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community
+
+bench: setup-dev ## Measure, print a table, keep it in docs/benchmarks.md (ONLY=name JSON=FILE)
+	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))
 
 lint: setup-dev ## ruff: rules and formatting
 	$(BIN)/ruff check .

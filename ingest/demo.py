@@ -112,7 +112,9 @@ def _fresh_database(url: str) -> str:
 @contextlib.contextmanager
 def _simulator(seed: int) -> Iterator[_Ready]:
     command = [sys.executable, "-m", "ingest.simulator", "--seed", str(seed), "--symbols", ",".join(SYMBOLS)]
-    process = subprocess.Popen([*command, "--trades-per-second", "600"], stdout=subprocess.PIPE)
+    # It begins 12 s before a full minute, so that candles close while we watch.
+    flags = ["--trades-per-second", "600", "--start-second", "48"]
+    process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None  # noqa: S101 - it is a pipe
         line = process.stdout.readline()

@@ -18,8 +18,11 @@ log = structlog.get_logger()
 _PAUSE_AFTER_FAILURE_SECONDS = 1.0
 _CANDLES_MAX = 1000
 _GRACE_NS = 2 * clock.SECOND
-"""A candle counts as closed this long after its end by the venue's clock: its last trades must have arrived there."""
-_LATER_NS = 5 * clock.SECOND
+_QUIET_GRACE_NS = 10 * clock.SECOND
+"""A candle counts as closed this long after its end, by the venue's latest event or, when it is quiet, by its clock:
+its last trades must have arrived where candles are made."""
+_QUIET_NS = 2 * clock.MINUTE
+_LATER_NS = 12 * clock.SECOND
 _LATER_MINUTES = 3
 
 
@@ -55,7 +58,7 @@ class Catchup:
         self._depth = depth
         self._books = Wanted()
         self._candles = Wanted()
-        self._boundary: set[int] = set()
+        self._later: asyncio.Queue[tuple[int, int]] = asyncio.Queue()  # grows by a stream at each subscription
 
     def want_book(self, instrument_id: int) -> None:
         """Ask for a snapshot."""
@@ -75,21 +78,19 @@ class Catchup:
             self._candles.add(instrument_id, min(minutes, reach))
 
     def want_boundary(self, instrument_id: int) -> None:
-        """Ask once more after the next full minute.
+        """Ask again in a moment.
 
-        A candle that closes while its stream is being subscribed is in neither: the stream has sent it before, and
-        REST, asked at that second, still shows it open.
+        A candle that closed just before its stream was subscribed is in neither: the stream has sent it before, and
+        REST, asked at that second, holds it back as not yet final.
         """
-        self._boundary.add(instrument_id)
+        self._later.put_nowait((clock.monotonic_ns() + _LATER_NS, instrument_id))
 
     async def fetch_boundaries(self) -> None:
-        """For ever: a few seconds after each full minute, the candles that were asked for then."""
+        """For ever: the latest candles of each instrument that was to be asked again, when it is time."""
         while True:
-            now_ns = clock.now_ns()
-            await asyncio.sleep((clock.MINUTE - now_ns % clock.MINUTE + _LATER_NS) / clock.SECOND)
-            wanted, self._boundary = self._boundary, set()
-            for instrument_id in wanted:
-                self.want_candles(instrument_id, _LATER_MINUTES)
+            due_ns, instrument_id = await self._later.get()
+            await asyncio.sleep(max(0, due_ns - clock.monotonic_ns()) / clock.SECOND)
+            self.want_candles(instrument_id, _LATER_MINUTES)
 
     async def fetch_books(self, feed: Feed) -> None:
         """For ever: a snapshot for each book that wants one."""
@@ -123,7 +124,11 @@ class Catchup:
                 self._candles.add(instrument_id, minutes)
 
     def _take_candles(self, feed: Feed, instrument_id: int, reply: Reply) -> None:
-        as_of_ns = (reply.venue_ns or reply.received_ns - clock.MINUTE) - _GRACE_NS
+        venue_ns = reply.venue_ns or reply.received_ns - clock.MINUTE
+        if feed.latest_event_ns > venue_ns - _QUIET_NS:  # its market tells better than its clock how far it is
+            as_of_ns = min(venue_ns, feed.latest_event_ns) - _GRACE_NS
+        else:
+            as_of_ns = venue_ns - _QUIET_GRACE_NS
         candles, bad = self._adapter.decode_candles(
             reply.body, instrument_id, reply.received_ns, CandleSource.REST, as_of_ns=as_of_ns
         )

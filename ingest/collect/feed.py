@@ -60,6 +60,7 @@ class Feed:
         self.ignored: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         self.books: dict[int, Book] = {}
+        self.latest_event_ns = 0  # the venue's own time, as its trades and books show it
         self._put = put
         self._wants = wants
         self._cadence_ns = cadence_ns
@@ -142,6 +143,8 @@ class Feed:
 
     def _trade(self, trade: Trade, adapter: Adapter, received_ns: int) -> None:
         self._put((trade,))
+        if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
+            self.latest_event_ns = trade.time_ns
         if adapter.contiguous_trade_ids:
             run = self._runs.get(trade.instrument_id)
             if run is None:
@@ -193,6 +196,8 @@ class Feed:
         if deferred is not None:
             deferred.append(delta)
             return
+        if delta.event_ns > self.latest_event_ns:  # noqa: PLR1730 - as above
+            self.latest_event_ns = delta.event_ns
         book = self.books.get(delta.instrument_id)
         if book is None:
             self.ignored["book: not subscribed"] += 1

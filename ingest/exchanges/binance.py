@@ -29,6 +29,9 @@ REST_URL = "https://data-api.binance.vision"
 HISTORY_URL = "https://api.binance.com"  # historicalTrades is not among what the market-data host serves
 WS_URL = "wss://data-stream.binance.vision"
 
+# Names of this module are found faster than attributes of another one, and these two run for every trade.
+_decode_combined, _trade = wire.decode_combined, wire.trade
+
 _HEADERS = (("X-MBX-TIME-UNIT", "MICROSECOND"),)
 _STREAMS_PER_MESSAGE = 200
 _STREAM_NAME_MAX = 64  # bytes of a combined frame within which its stream is named
@@ -69,6 +72,7 @@ class Binance:
         self._ws_url = (options.ws_url or WS_URL).rstrip("/")
         self._trade_stream = options.trade_stream
         self._trade_type: type = wire.TradeFrame if options.trade_stream == "trade" else wire.AggTradeFrame
+        self._quoting = False
         self._include_open = options.include_open_candles
 
     def id_space(self, channel: Channel) -> str:
@@ -81,6 +85,7 @@ class Binance:
         return f"{self._ws_url}/stream?streams={self._topic(streams[0])}&timeUnit=MICROSECOND"
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
+        self._quoting = any(stream.channel == "quotes" for stream in streams)
         subscriptions: list[Subscription] = []
         for start in range(0, len(streams), _STREAMS_PER_MESSAGE):
             part = tuple(streams[start : start + _STREAMS_PER_MESSAGE])
@@ -99,11 +104,13 @@ class Binance:
         """Translate a combined (`{"stream":…,"data":…}`) or raw frame; see `Adapter.decode`."""
         try:
             try:
-                if frame.find(b"@bookTicker", 0, _STREAM_NAME_MAX) > 0:  # the one event that names no type
+                if self._quoting and frame.find(b"@bookTicker", 0, _STREAM_NAME_MAX) > 0:  # it names no event type
                     return self._quote(wire.decode_combined_quote(frame).data, received_ns)
-                data = wire.decode_combined(frame).data
+                data = _decode_combined(frame).data
             except msgspec.ValidationError:  # raw, an acknowledgement, not collected, or wrong: rare, so it may be slow
                 return self._decode_other(frame, received_ns)
+            if data.__class__ is self._trade_type:
+                return (_trade(self._ids[data.s], data, received_ns),)  # type: ignore[arg-type]  # told by its class
             return self._event(data, received_ns)
         except KeyError as error:
             raise Rejected(f"unknown symbol: {error}") from error

@@ -5,7 +5,6 @@ wrong; only what is used is declared, so that the venue may add fields. Pages ar
 """
 
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TypeVar
 
 import msgspec
@@ -16,7 +15,7 @@ from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.digits import DIGITS
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Bad
-from ingest.records import BookState, Candle, CandleSource, Quote, Ticker, Trade
+from ingest.records import BookState, Candle, CandleSource, Quote, Side, Ticker, Trade
 
 _EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
 _LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
@@ -224,46 +223,50 @@ def time_ns(value: int, received_ns: int) -> int:
 
 
 def trade(instrument_id: int, data: TradeFrame | AggTradeFrame | TradeReply | AggTradeReply, received_ns: int) -> Trade:
-    price, amount = data.p, data.q
-    # `digits.positive` written out: this is the hottest line of the program.
+    price, amount, time = data.p, data.q, data.T
+    # `digits.positive` and `time_ns` written out: this is the hottest code of the program.
     if (price + amount).strip(DIGITS) or not (0.0 < float(price) < _INFINITY and 0.0 < float(amount) < _INFINITY):
         raise Rejected(f"trade: price {price!r}, amount {amount!r}")
+    time *= MICROSECOND if time >= _MICROSECONDS_FROM else MILLISECOND
+    if not _EARLIEST_NS <= time <= received_ns + _LATE_NS:
+        raise Rejected(f"absurd time: {data.T}")
     if not 0 <= data.id <= _BIGINT_MAX:
         raise Rejected(f"trade: id {data.id}")
-    return Trade(
-        instrument_id,
-        time_ns(data.T, received_ns),
-        str(data.id),
-        "sell" if data.m else "buy",  # the buyer was the maker, so the taker sold
-        price,
-        amount,
-        received_ns,
-    )
+    # The buyer was the maker when m is true, so the taker sold.
+    side: Side = "sell" if data.m else "buy"
+    return Trade(instrument_id, time, str(data.id), side, price, amount, received_ns)
 
 
 def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSource, received_ns: int) -> Candle:
-    if not digits.positive(kline.o, kline.h, kline.l, kline.c):
-        raise Rejected(f"candle: open {kline.o!r}, high {kline.h!r}, low {kline.l!r}, close {kline.c!r}")
-    low, opened, closed, high = Decimal(kline.l), Decimal(kline.o), Decimal(kline.c), Decimal(kline.h)
-    if not (low <= opened <= high and low <= closed <= high):
-        raise Rejected(f"candle: open {kline.o}, high {kline.h}, low {kline.l}, close {kline.c} cannot be")
-    if not digits.not_negative(kline.v, kline.q, kline.V, kline.Q) or kline.n < 0:
-        raise Rejected(f"candle: volumes {kline.v!r}, {kline.q!r}, {kline.V!r}, {kline.Q!r}, trades {kline.n}")
+    opened, high, low, closed = kline.o, kline.h, kline.l, kline.c
+    volume, quote_volume, buy_volume, buy_quote_volume = kline.v, kline.q, kline.V, kline.Q
+    texts = (opened, high, low, closed, volume, quote_volume, buy_volume, buy_quote_volume)
+    try:
+        o, h, l, c, v, q, bv, bq = map(float, texts)  # noqa: E741 - a candle's letters
+    except ValueError:
+        raise Rejected(f"candle: not decimal text: {texts}") from None
+    if "".join(texts).strip(DIGITS):
+        raise Rejected(f"candle: not decimal text: {texts}")
+    # Rounding keeps order, so float never refuses a candle that can be; the table's CHECK is exact.
+    if not (0.0 < l <= o <= h < _INFINITY and l <= c <= h):
+        raise Rejected(f"candle: open {opened!r}, high {high!r}, low {low!r}, close {closed!r} cannot be")
+    if not (v < _INFINITY and q < _INFINITY and bv < _INFINITY and bq < _INFINITY) or kline.n < 0:
+        raise Rejected(f"candle: volumes {texts[4:]}, trades {kline.n}")
     open_ns = time_ns(kline.t, received_ns)
     if open_ns % MINUTE:
         raise Rejected(f"candle: {kline.t} is not the start of a minute")
     return Candle(
         instrument_id,
         open_ns,
-        kline.o,
-        kline.h,
-        kline.l,
-        kline.c,
-        kline.v,
-        kline.q,
+        opened,
+        high,
+        low,
+        closed,
+        volume,
+        quote_volume,
         kline.n,
-        kline.V,
-        kline.Q,
+        buy_volume,
+        buy_quote_volume,
         source,
         received_ns,
     )

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import signal
 import sys
+import time
 
 import orjson
 import uvloop
@@ -24,6 +25,7 @@ def parser() -> argparse.ArgumentParser:
     add("--symbols", default=",".join(DEFAULT_SYMBOLS), help="comma-separated, as BTC/USDT")
     add("--synthetic", type=int, default=0, help="so many more instruments: SIM000/USDT and on")
     add("--start-us", type=int, help="the market's first moment, microseconds since the epoch; default now")
+    add("--start-second", type=int, help="or: this second of the minute, at most a minute ago")
     add("--trades-per-second", type=float, default=100.0, help="in total, outside bursts")
     add("--burst", type=float, default=5.0, help="what a burst multiplies it by; 1 makes none")
     add("--book-changes-per-second", type=float, default=40.0, help="each instrument's, beside those of trades")
@@ -38,13 +40,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
+def _back_to(second: int) -> int:
+    """The last moment at which a minute was `second` seconds old, so that the next one begins when it is wanted."""
+    now_us = time.time_ns() // 1_000
+    return now_us - (now_us - second * 1_000_000) % 60_000_000
+
+
 def configuration(flags: argparse.Namespace) -> VenueConfig:
     return VenueConfig(
         symbols=tuple(name.strip() for name in flags.symbols.split(",") if name.strip()),
         synthetic=flags.synthetic,
         seed=flags.seed,
         port=flags.port,
-        start_us=flags.start_us,
+        start_us=_back_to(flags.start_second) if flags.start_second is not None else flags.start_us,
         history_minutes=flags.history_minutes,
         history_trades_per_minute=flags.history_trades_per_minute,
         slow_client=flags.slow_client,

@@ -5,6 +5,7 @@ Every reply passes `Rest.reply`.
 """
 
 from collections.abc import Callable, Iterable
+from email.utils import formatdate
 from typing import Final
 
 import orjson
@@ -116,6 +117,7 @@ class Rest:
             status, body = refusal.status, refusal.body()
             if refusal.retry_after is not None:
                 headers["Retry-After"] = str(refusal.retry_after)
+        headers["Date"] = formatdate(self._clock() / 1_000_000, usegmt=True)  # the venue's clock, not this machine's
         headers["X-MBX-USED-WEIGHT"] = headers["X-MBX-USED-WEIGHT-1M"] = str(self._weights.used)
         return web.Response(status=status, body=body, content_type="application/json", charset="utf-8", headers=headers)
 

@@ -136,13 +136,10 @@ class CopyWriter:
         await self._prepare_stage(connection, table)
         async with connection.transaction(), connection.cursor() as cursor:
             await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, block)
-            window = _window(records)
-            await cursor.execute(query(table.merge), window)
-            stored: Counter[int] = Counter(dict(await cursor.fetchall()))
-            rejects: list[Reject] = []
-            if table.differs and stored.total() < len(records):
-                await cursor.execute(query(table.differs), window)
-                rejects = [self._reject_of(table, records[at], reason) for at, reason in await cursor.fetchall()]
+            await cursor.execute(query(table.merge), _window(records))
+            found = await cursor.fetchall()
+            stored = Counter({row[0]: row[1] for row in found if row[0] is not None})
+            rejects = [self._reject_of(table, records[row[2]], row[3]) for row in found if row[0] is None]
             await _put_aside(cursor, rejects)
             await _advance(cursor, records, stored)
         return Written(stored.total(), len(records) - stored.total() - len(rejects), len(rejects))
@@ -229,12 +226,14 @@ def _moment(time_ns: int) -> str:
         return timestamp(clock.now_ns())
 
 
-def _window(records: Sequence[Record]) -> dict[str, str]:
-    """Bounds of the records' times, a millisecond wide at least, for the merge to look at only those chunks."""
-    times = [record.time_ns for record in records if isinstance(record, Trade)]
-    if not times:
+def _window(records: Sequence[Record]) -> dict[str, Any]:
+    """Bounds of trades: instruments and times, a millisecond wide at least, so that the merge reads only those."""
+    trades = [record for record in records if isinstance(record, Trade)]
+    if not trades:
         return {}
+    times = [trade.time_ns for trade in trades]
     return {
+        "instrument_ids": list({trade.instrument_id for trade in trades}),
         "from_time": timestamp(min(times) // MILLISECOND * MILLISECOND),
         "to_time": timestamp((max(times) // MILLISECOND + 1) * MILLISECOND),
     }

@@ -14,6 +14,7 @@ from msgspec import Struct
 from ingest.clock import MICROSECOND
 from ingest.records import Candle, Gap, Levels, OrderBook, Quote, Reject, Ticker, Trade
 
+_NULL = "\\N"
 _SECONDS_KEPT = 65_536
 _seconds: dict[int, str] = {}
 
@@ -47,23 +48,29 @@ def _or_null(value: object) -> object:
 
 
 def encode_trades(trades: Sequence[Trade]) -> bytes:
-    stamp, escape = timestamp, _escape
-    return "".join(
-        [
-            f"{stamp(t.time_ns)}\t{t.instrument_id}\t{escape(t.trade_id)}\t{t.side or _NULL}\t{t.price}\t{t.amount}\t"
-            f"{stamp(t.received_ns)}\n"
-            for t in trades
-        ]
-    ).encode()
+    """The hottest loop of the program, so `timestamp` is written out in it."""
+    seconds, escape, lines = _seconds, _escape, []
+    for t in trades:
+        time, received = t.time_ns // MICROSECOND, t.received_ns // MICROSECOND
+        try:
+            at = f"{seconds[time // 1_000_000]}{str(time)[-6:]}+00"
+            received_at = f"{seconds[received // 1_000_000]}{str(received)[-6:]}+00"
+        except KeyError:
+            at, received_at = timestamp(t.time_ns), timestamp(t.received_ns)
+        trade_id = t.trade_id if t.trade_id.isalnum() else escape(t.trade_id)
+        lines.append(f"{at}\t{t.instrument_id}\t{trade_id}\t{t.side or _NULL}\t{t.price}\t{t.amount}\t{received_at}\n")
+    return "".join(lines).encode()
 
 
 def encode_candles(candles: Sequence[Candle]) -> bytes:
-    stamp, null = timestamp, _or_null
+    stamp, null = timestamp, _NULL
     return "".join(
         [
             f"{stamp(c.time_ns)}\t{c.instrument_id}\t{c.open}\t{c.high}\t{c.low}\t{c.close}\t{c.volume}\t"
-            f"{null(c.quote_volume)}\t{null(c.trades)}\t{null(c.taker_buy_volume)}\t{null(c.taker_buy_quote_volume)}\t"
-            f"{c.source:d}\t{stamp(c.received_ns)}\n"
+            f"{null if c.quote_volume is None else c.quote_volume}\t{null if c.trades is None else c.trades}\t"
+            f"{null if c.taker_buy_volume is None else c.taker_buy_volume}\t"
+            f"{null if c.taker_buy_quote_volume is None else c.taker_buy_quote_volume}\t"
+            f"{c.source.value}\t{stamp(c.received_ns)}\n"
             for c in candles
         ]
     ).encode()
@@ -122,9 +129,6 @@ def encode_rejects(rejects: Sequence[Reject]) -> bytes:
     ).encode()
 
 
-_NULL = "\\N"
-
-
 def printable(text: str) -> str:
     """Text PostgreSQL will take: no NUL, nothing that is not UTF-8."""
     return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
@@ -144,16 +148,15 @@ def _arrays(levels: Levels) -> str:
 class Table(Struct, frozen=True):
     """Where a kind of record goes: the table, its columns in the order of the encoded row, and the encoder.
 
-    `merge` names the statement of `sql/queries/` that moves staged rows in on the conflict path, and `differs`
-    the one that then finds staged rows whose key is stored with other values; "" where a table has none. A table
-    that keeps only the latest row of each key expects conflicts: its rows are always staged.
+    `merge` names the statement of `sql/queries/` that moves staged rows in on the conflict path. It returns, by
+    instrument, how many were new, and for a row to be rejected (NULL, NULL, its place in the batch, the reason). A
+    table that keeps only the latest row of each key expects conflicts: its rows are always staged.
     """
 
     name: str
     columns: tuple[str, ...]
     encode: Callable[[Sequence[Any]], bytes]
     merge: str = ""
-    differs: str = ""
     latest_only: bool = False
 
 
@@ -163,7 +166,6 @@ TABLES: dict[type, Table] = {
         ("time", "instrument_id", "trade_id", "side", "price", "amount", "received_at"),
         encode_trades,
         merge="merge_trades",
-        differs="differing_trades",
     ),
     Candle: Table(
         "candles_1m",

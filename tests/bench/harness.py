@@ -45,7 +45,8 @@ class Scale(Struct, frozen=True):
     rows: int = 2_000_000
     slow_rows: int = 400_000  # a side and pair, where a side takes minutes otherwise: 2 million over five pairs
     run_seconds: float = 60.0
-    loop_seconds: float = 0.2
+    loop_pairs: int = 25  # of work that takes microseconds: short loops in quick turns
+    loop_seconds: float = 0.04
 
 
 class Bench(Struct):
@@ -128,23 +129,24 @@ def alternate(pairs: int, base: Callable[[], float], other: Callable[[], float])
 
 
 def repeated(work: Callable[[], object], loop_seconds: float) -> Callable[[], float]:
-    """Makes a side of a short piece of work: seconds a call, over calls that together take about `loop_seconds`.
+    """Makes a side of a short piece of work: CPU seconds a call, over calls that together take about `loop_seconds`.
 
-    The collector is off meanwhile, as in `timeit`: what triggers it is chance.
+    CPU and not wall time: what else the machine does is not the work's. The collector is off, as in `timeit`: when
+    it runs is chance.
     """
     work()
-    started = time.perf_counter()
+    started = time.process_time()
     work()
-    calls = max(1, round(loop_seconds / (time.perf_counter() - started)))
+    calls = max(1, round(loop_seconds / (time.process_time() - started)))
 
     def side() -> float:
         gc.collect()
         gc.disable()
         try:
-            started = time.perf_counter()
+            started = time.process_time()
             for _ in range(calls):
                 work()
-            return (time.perf_counter() - started) / calls
+            return (time.process_time() - started) / calls
         finally:
             gc.enable()
 
@@ -153,6 +155,4 @@ def repeated(work: Callable[[], object], loop_seconds: float) -> Callable[[], fl
 
 def number(value: float) -> str:
     """Three significant digits at least, thousands parted."""
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}".removesuffix("0").removesuffix(".0")
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

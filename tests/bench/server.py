@@ -1,4 +1,4 @@
-"""Databases to measure on: on the server of DATABASE_URL, else on a temporary embedded one, as durable as a real one."""
+"""Databases to measure on: on the server of DATABASE_URL, else on a temporary embedded one that is durable."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +21,8 @@ class Databases:
         self._stack = stack
         self._say = say
         self._url = url
-        self.described = "no database"
+        self.described = ""
+        """The server of the latest database, for the table."""
 
     @contextmanager
     def new(self) -> Iterator[str]:
@@ -55,7 +56,7 @@ def _temporary(say: Callable[[str], None]) -> AbstractContextManager[Server]:
 
 
 def _on_database(connection: Connection, statement: str, name: str) -> None:
-    connection.execute(sql.SQL(statement).format(sql.Identifier(name)))  # type: ignore[arg-type]
+    connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
 def _describe(url: str) -> str:

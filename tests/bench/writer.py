@@ -105,8 +105,10 @@ class Sides:
             self._writers.append(writer)
 
     async def close(self) -> None:
-        for connection in (*self._plain, *self._writers):
+        for connection in self._plain:
             await connection.close()
+        for writer in self._writers:
+            await writer.close()
 
     def copy(self) -> float:
         """COPY of the prebuilt blocks into the empty table."""

@@ -20,7 +20,9 @@ class Simulator:
     """The venue as a process, frozen until `ledger.pause(paused=False)`."""
 
     def __init__(self, *flags: str) -> None:
-        command = [sys.executable, "-m", "ingest.simulator", "--symbols", ",".join(SYMBOLS), *flags]
+        # Far from a full minute, unless a test asks for one.
+        start = [] if "--start-second" in flags else ["--start-second", "15"]
+        command = [sys.executable, "-m", "ingest.simulator", "--symbols", ",".join(SYMBOLS), *start, *flags]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         ready = json.loads(self.process.stdout.readline())
