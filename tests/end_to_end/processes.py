@@ -37,11 +37,13 @@ class Simulator:
 class Daemon:
     """`ingest run` as a process."""
 
-    def __init__(self, folder: Path, venue: Simulator, database_url: str, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, venue: Simulator, database_url: str, extra: str = "", *, venue_keys: str = ""
+    ) -> None:
         config = folder / "ingest.toml"
         config.write_text(
             f'[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\n'
-            f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n'
+            f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n{venue_keys}'
             f'[log]\nlevel = "debug"\nformat = "json"\n{extra}'
         )
         self.log_file = folder / "daemon.log"

@@ -77,3 +77,29 @@ def test_no_password_appears_in_a_log(venue: Simulator, tmp_path: Path, database
     daemon = Daemon(tmp_path, venue, wrong)
     assert daemon.process.wait(30) != 0
     assert "planted-secret" not in daemon.log_file.read_text()
+
+
+def test_aggregate_trades_are_another_id_space(venue: Simulator, tmp_path: Path, database_url: str) -> None:
+    """As a setting they are collected, contiguous ids and all; over a stream of single trades they are refused."""
+    for folder in ("aggregates", "singles"):
+        (tmp_path / folder).mkdir()
+    aggregates = Daemon(tmp_path / "aggregates", venue, database_url, venue_keys='trade_stream = "aggTrade"\n')
+    try:
+        aggregates.wait_until_live()
+        venue.ledger.pause(paused=False)
+        aggregates.wait_until(lambda: aggregates.count("SELECT count(*) FROM ingest.trades") > 500)
+        assert aggregates.stop() == 0
+    finally:
+        aggregates.close()
+    stored = aggregates.count("SELECT count(*) FROM ingest.trades")
+    holes = "SELECT sum(last - first + 1 - n)::int FROM (SELECT min(trade_id::bigint) AS first, max(trade_id::bigint)"
+    assert aggregates.count(f"{holes} AS last, count(*) AS n FROM ingest.trades GROUP BY instrument_id) AS runs") == 0
+    singles = Daemon(tmp_path / "singles", venue, database_url)
+    try:
+        singles.wait_until(lambda: "stream.refused" in singles.log_file.read_text())
+        singles.wait_until(lambda: singles.count("SELECT count(*) FROM ingest.streams WHERE state = 'live'") == 6)
+        assert singles.stop() == 0
+    finally:
+        singles.close()
+    assert singles.log_file.read_text().count("stream.refused") == 3
+    assert singles.count("SELECT count(*) FROM ingest.trades") == stored
