@@ -98,10 +98,10 @@ class Daemon:
     async def _finish(
         self, intakes: list[asyncio.Task[None]], deliveries: list[asyncio.Task[None]], deadline: float
     ) -> int:
-        """Take what was received, deliver it, save the last states; return how many rows were not delivered."""
+        """Take what was received, deliver it, save the last states; return how many rows were not delivered, at least."""
         loop = asyncio.get_running_loop()
-        _, late = await asyncio.wait(intakes, timeout=max(0.0, deadline - loop.time()))
-        for intake in late:
+        _, unfinished = await asyncio.wait(intakes, timeout=max(0.0, deadline - loop.time()))
+        for intake in unfinished:
             log.error(
                 "shutdown.intake_late", remedy="a venue's connection did not end; raise [shutdown] deadline_seconds"
             )
@@ -123,7 +123,7 @@ class Daemon:
                 await self._save_last_states()
         except TimeoutError:
             log.warning("states.not_saved", error="the database did not answer in time")
-        return 0
+        return len(unfinished)  # what such a venue had still sent cannot be counted, but it is not nothing
 
     def _on_signal(self, number: int) -> None:
         if self._stopping.is_set():
