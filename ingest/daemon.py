@@ -98,7 +98,7 @@ class Daemon:
     async def _finish(
         self, intakes: list[asyncio.Task[None]], deliveries: list[asyncio.Task[None]], deadline: float
     ) -> int:
-        """Take what was received, deliver it, save the last states; return how many rows were not delivered, at least."""
+        """Take what was received, deliver it, save the last states; return how many rows (at least) were lost."""
         loop = asyncio.get_running_loop()
         _, unfinished = await asyncio.wait(intakes, timeout=max(0.0, deadline - loop.time()))
         for intake in unfinished:
