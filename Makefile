@@ -48,7 +48,7 @@ ingest.toml:
 migrate: setup ## Bring the database to this version's schema
 	$(BIN)/ingest migrate
 
-check-config: setup ingest.toml ## Print every setting with its origin
+check-config: setup ingest.toml ## Print every setting with its origin, what would run, and how much it would store
 	$(BIN)/ingest check-config --config ingest.toml
 
 # As a service

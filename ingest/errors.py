@@ -5,16 +5,25 @@ go on), `Fatal` (stop: a person must act). They are told apart by class, never b
 """
 
 from enum import IntEnum
+from typing import Self
 
 
 class Exit(IntEnum):
-    """Exit codes of the `ingest` command."""
+    """Exit codes of the `ingest` command, each with its meaning for `docs/reference/cli.md`."""
 
-    OK = 0
-    FAILED = 1  # the work itself failed: a comparison differs, a window could not be fetched
-    USAGE = 2  # the command line or the configuration is wrong
-    UNAVAILABLE = 3  # something it needs (database, network) cannot be had
-    INTERRUPTED = 130  # stopped by a second signal before everything was delivered
+    meaning: str
+
+    OK = 0, "The work is done; for `run`: it was told to stop, and everything received is stored."
+    FAILED = 1, "The work itself failed: a comparison differs, a stream is ill, rows could not be delivered in time."
+    USAGE = 2, "The command line or the configuration is wrong, or the database is not migrated."
+    UNAVAILABLE = 3, "Something it needs cannot be had: the database, the network, an exchange. Try again later."
+    INTERRUPTED = 130, "Stopped by Ctrl-C, or by a second signal before everything was delivered."
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
 
 
 class IngestError(Exception):

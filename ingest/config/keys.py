@@ -81,7 +81,8 @@ def _unit(dotted: str) -> str:
 def _type(annotation: Any) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type(arguments[0])
+        rules = [rule for rule in arguments[1:] if isinstance(rule, FieldInfo)]
+        return _type(arguments[0]) + "".join(_range(rule) for rule in rules)
     if origin in (Union, UnionType):
         return " or ".join(_type(argument) for argument in arguments if argument is not NoneType)
     if origin is tuple:

@@ -4,21 +4,11 @@ Values come from a TOML file, the environment and flags by way of `config.source
 refuse keys that they do not know, and never show a secret in their `repr` or in an error.
 """
 
-import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SecretStr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from ingest.config.secret import check_address, check_dsn
+from ingest.config.fields import FOREVER, Days, Dsn, Number, Proxy, RestUrl, Symbol, Whole, WsUrl, lower
 from ingest.records import Channel
 
 NATIVE_EXCHANGES = ("binance",)
@@ -29,89 +19,6 @@ DEFAULT_CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
 LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["auto", "json", "console"]
 TradeStream = Literal["trade", "aggTrade"]
-
-_SYMBOL = re.compile(r"[^\s/:,]+/[^\s/:,]+(:[^\s/:,]+)?")
-_QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "USD1", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
-
-
-def _not_a_boolean(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("must be a number, not true or false")  # noqa: TRY004  pydantic takes ValueError
-    return value
-
-
-def _lower(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _empty_is_none(value: object) -> object:
-    text = value.get_secret_value() if isinstance(value, SecretStr) else value
-    return None if isinstance(text, str) and not text.strip() else value
-
-
-def _check_dsn(value: SecretStr | None) -> SecretStr | None:
-    if value is not None:
-        check_dsn(value.get_secret_value())
-    return value
-
-
-def _check_proxy(value: SecretStr | None) -> SecretStr | None:
-    if value is not None:
-        check_address(value.get_secret_value(), ("http", "https"), credentials=True)
-    return value
-
-
-def _check_rest_url(value: str | None) -> str | None:
-    if value is not None:
-        check_address(value, ("https", "http"))
-    return value
-
-
-def _check_ws_url(value: str | None) -> str | None:
-    if value is not None:
-        check_address(value, ("wss", "ws"))
-    return value
-
-
-def _check_symbol(text: str) -> str:
-    """A unified symbol or a glob over them; raises ValueError with the likely spelling."""
-    if _SYMBOL.fullmatch(text) and text != text.lower():
-        return text
-    if _SYMBOL.fullmatch(text) and not any(character.isalpha() for character in text):
-        return text  # `*/*`, and bases written in digits
-    nearest = _nearest_symbol(text)
-    hint = f"; did you mean {nearest}?" if nearest else "; for example BTC/USDT, BTC/USDT:USDT or */EUR"
-    raise ValueError(f"{quoted(text)} is neither BASE/QUOTE nor a glob of that form{hint}")
-
-
-def _nearest_symbol(text: str) -> str | None:
-    upper = text.strip().upper()
-    if _SYMBOL.fullmatch(upper):
-        return upper
-    if set(upper) == {"*"}:
-        return "*/*"
-    base, separator, quote = upper.replace("_", "-").partition("-")
-    if separator and base.isalnum() and quote.isalnum():
-        return f"{base}/{quote}"
-    for quote in _QUOTES:
-        base = upper.removesuffix(quote)
-        if base and base != upper and base.replace("*", "").isalnum() | (base == "*"):
-            return f"{base}/{quote}"
-    return f"{upper}/USDT" if upper in ("BTC", "ETH", "SOL", "BNB", "XRP") else None
-
-
-def quoted(text: str) -> str:
-    # A text that may be an address is not repeated: it may hold a password.
-    return f'"{text}"' if len(text) <= 40 and "@" not in text and "://" not in text else "this value"
-
-
-Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
-Number = Annotated[float, BeforeValidator(_not_a_boolean)]
-Symbol = Annotated[str, AfterValidator(_check_symbol)]
-Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
-Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
-RestUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_rest_url)]
-WsUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_ws_url)]
 
 
 class Table(BaseModel):
@@ -235,13 +142,13 @@ class Pipeline(Table):
         default=0.25, ge=0.001, le=60, description="A batch closes this long after its first row."
     )
     queue_max_rows: Whole = Field(
-        default=500_000, ge=1, le=100_000_000, description="Rows that may wait in memory; then intake waits."
+        default=500_000, ge=1, le=100_000_000, description="Rows that may wait in memory. From half of it on they go to the spool; when that is full, intake waits."
     )
     queue_max_bytes: Whole = Field(
         default=512_000_000,
         ge=1_000_000,
         le=1_000_000_000_000,
-        description="Bytes of COPY text that may wait in memory; then intake waits.",
+        description="The same in bytes of COPY text.",
     )
 
     @model_validator(mode="after")
@@ -254,21 +161,61 @@ class Pipeline(Table):
         return self
 
 
+def _kept(default: int | Literal["forever"], what: str) -> Any:
+    return Field(
+        default=default,
+        description=f"How long {what} are kept. `ingest migrate` will apply it, [not yet](#retention).",
+        json_schema_extra={"unit": "days"},
+    )
+
+
+class Retention(Table):
+    """`[retention]`: how long each table keeps its rows, in whole days or for ever."""
+
+    order_books: Days = _kept(30, "order-book snapshots")
+    trades: Days = _kept(365, "trades")
+    quotes: Days = _kept(30, "quotes")
+    candles_1m: Days = _kept(730, "one-minute candles")
+    candles: Days = _kept(1825, "the rollups of 5 minutes to 4 hours")
+    candles_1d: Days = _kept(FOREVER, "daily rollups")
+    candles_1w: Days = _kept(FOREVER, "weekly rollups")
+    rejected: Days = _kept(90, "rejected inputs")
+
+
+class Spool(Table):
+    """`[spool]`: where rows wait on disk while the database does not take them."""
+
+    folder: str = Field(
+        default="",
+        description="The folder, for one daemon alone. Empty: `spool` in `INGEST_DATA_DIR`, else where the embedded "
+        "server's data would be.",
+    )
+    max_bytes: Whole = Field(
+        default=8_000_000_000,
+        ge=1_000_000,
+        le=100_000_000_000_000,
+        description="What it may hold; then intake waits, and the venues cut the lines.",
+    )
+
+
 class Shutdown(Table):
     """`[shutdown]`"""
 
     deadline_seconds: Number = Field(
-        default=20.0, ge=0, le=3600, description="How long `SIGTERM` waits for rows to be delivered."
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="How long `SIGTERM` waits for rows to be delivered; what is left then goes to the spool.",
     )
 
 
 class Log(Table):
     """`[log]`"""
 
-    level: Annotated[LogLevel, BeforeValidator(_lower)] = Field(
+    level: Annotated[LogLevel, BeforeValidator(lower)] = Field(
         default="info", description="The least level that is written."
     )
-    format: Annotated[LogFormat, BeforeValidator(_lower)] = Field(
+    format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
         default="auto", description="`auto` is `console` in a terminal and `json` elsewhere."
     )
 
@@ -290,6 +237,8 @@ class Config(Table):
     book: Book = Book()
     candles: Candles = Candles()
     pipeline: Pipeline = Pipeline()
+    spool: Spool = Spool()
+    retention: Retention = Retention()
     shutdown: Shutdown = Shutdown()
     log: Log = Log()
 

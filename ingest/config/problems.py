@@ -7,9 +7,10 @@ import msgspec
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from ingest.config.fields import quoted
 from ingest.config.keys import Key, keys
 from ingest.config.lines import join
-from ingest.config.model import ExchangeSettings, RepeatedStreamError, quoted
+from ingest.config.model import ExchangeSettings, RepeatedStreamError
 from ingest.config.secret import redact_dsn
 
 _BRIEF = 12

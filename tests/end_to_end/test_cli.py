@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -36,6 +37,8 @@ def ingest(*arguments: str, url: str | None = None, folder: Path | None = None) 
         (["--version"], 0, ""),
         (["stats"], 2, "No such command 'stats'"),
         (["run"], 2, "ingest.toml: no such file; copy the example"),
+        (["check-config"], 2, "ingest.toml: no such file; copy the example"),
+        (["check-config", "--onlin"], 2, "No such option: --onlin"),
         (["replay", "nothing.gz"], 2, "nothing.gz: there is no such file"),
         (["record", "binanze", "BTC/USDT"], 2, "exchange 'binanze' has no adapter; there are: binance"),
     ],
@@ -55,6 +58,87 @@ def test_a_wrong_key_is_named_with_its_line_and_the_right_spelling(tmp_path: Pat
     assert result.returncode == 2
     assert "ingest.toml:2: book.depht" in result.stderr
     assert 'did you mean "depth"?' in result.stderr
+
+
+def test_check_config_asks_the_venue_when_told_to(venue: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text(
+        '[[collect]]\nexchange = "binance"\nsymbols = ["BTC/USDT", "[ES]*/USDT"]\nchannels = ["trades"]\n'
+        f'[exchanges.binance]\nrest_url = "{venue.url}"\n'
+    )
+    offline = ingest("check-config", folder=tmp_path)
+    online = ingest("check-config", "--online", folder=tmp_path)
+    assert (offline.returncode, offline.stderr, online.returncode, online.stderr) == (0, "", 0, "")
+    assert "[ES]*/USDT: expanded at start" in offline.stdout
+    assert "binance: 3 streams on 1 connection (at most 1,024 streams each)" in online.stdout
+    assert "[ES]*/USDT: 2 instruments: ETH/USDT, SOL/USDT" in online.stdout
+    (plan,) = json.loads(ingest("check-config", "--online", "--json", folder=tmp_path).stdout)["exchanges"]
+    assert plan["selections"] == [
+        {
+            "channel": "trades",
+            "symbols": ["BTC/USDT"],
+            "globs": [{"pattern": "[ES]*/USDT", "symbols": ["ETH/USDT", "SOL/USDT"]}],
+        }
+    ]
+
+
+def test_check_config_names_what_the_venue_does_not_list(venue: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text(
+        '[[collect]]\nexchange = "binance"\nsymbols = ["BTCC/USDT", "ETH/USDT"]\n'
+        f'[exchanges.binance]\nrest_url = "{venue.url}"\n'
+    )
+    assert ingest("check-config", folder=tmp_path).returncode == 0
+    result = ingest("check-config", "--online", folder=tmp_path)
+    assert result.returncode == 2
+    assert "not listed at binance: BTCC/USDT\n" in result.stdout.replace(" \n", "\n")
+    assert json.loads(result.stderr)["remedy"] == "did you mean BTC/USDT?"
+
+
+def test_check_config_says_that_a_venue_is_away(tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text(
+        '[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\n'
+        '[exchanges.binance]\nrest_url = "http://127.0.0.1:1"\n'
+    )
+    result = ingest("check-config", "--online", folder=tmp_path)
+    assert (result.returncode, result.stdout) == (3, "")
+    assert result.stderr.startswith("ingest: binance: cannot load the instruments: ")
+    assert result.stderr.endswith("The configuration itself is valid; without --online no venue is asked.\n")
+    assert "Traceback" not in result.stderr
+
+
+def test_help_names_the_page_of_exit_codes() -> None:
+    result = ingest("--help")
+    assert result.returncode == 0
+    assert "Exit codes, environment variables, shell completion: docs/reference/cli.md" in result.stdout
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("check", ["check-config"]),
+        ("db de", ["destroy"]),
+        ("check-config --o", ["--online"]),
+        ("sta", ["status"]),
+    ],
+)
+def test_completion_in_bash(words: str, completed: list[str]) -> None:
+    script = f"""
+        eval "$(ingest --show-completion bash)"
+        COMP_WORDS=(ingest {words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _ingest_completion ingest
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    folder = Path(sys.executable).parent
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    result = subprocess.run(
+        ["bash", "-c", script],  # noqa: S607 - the user's own
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+    )
+    assert result.stdout.splitlines() == completed
 
 
 def test_a_database_that_is_away_or_not_migrated_is_said_so(empty_database_url: str) -> None:

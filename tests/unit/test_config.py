@@ -11,6 +11,7 @@ from ingest.config.model import (
     ExchangeSettings,
     Log,
     Pipeline,
+    Retention,
 )
 
 SECRET = "pl4nted"
@@ -138,3 +139,36 @@ def test_a_queue_holds_at_least_a_batch() -> None:
 
 def test_the_case_of_a_log_level_does_not_matter() -> None:
     assert Log.model_validate({"level": "WARNING", "format": "JSON"}) == Log(level="warning", format="json")
+
+
+def test_what_is_kept_by_default() -> None:
+    assert Retention().model_dump() == {
+        "order_books": 30,
+        "trades": 365,
+        "quotes": 30,
+        "candles_1m": 730,
+        "candles": 1825,
+        "candles_1d": "forever",
+        "candles_1w": "forever",
+        "rejected": 90,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [(1, 1), (36_500, 36_500), ("30", 30), (" 30 ", 30), ("forever", "forever"), ("Forever", "forever")],
+)
+def test_days_or_for_ever(given: object, kept: object) -> None:
+    assert Retention.model_validate({"trades": given}).trades == kept
+
+
+@pytest.mark.parametrize("given", ["", "30 days", "for ever", "-1", "²", "1.5", 1.5, True, None, [30], float("inf")])
+def test_what_is_not_whole_days_is_refused(given: object) -> None:
+    with pytest.raises(ValidationError, match='must be whole days, or "forever"; write 30, for example'):
+        Retention.model_validate({"trades": given})
+
+
+@pytest.mark.parametrize("given", [0, -1, 36_501, "0", "99999999999999999999"])
+def test_days_have_a_range(given: object) -> None:
+    with pytest.raises(ValidationError, match=r'is outside 1 to 36500 days; to delete nothing, write "forever"'):
+        Retention.model_validate({"trades": given})

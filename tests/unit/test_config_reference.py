@@ -32,7 +32,7 @@ def test_the_example_loads_and_collects_every_channel_from_binance() -> None:
 
 def _uncommented() -> dict[str, Any]:
     """The example with every optional key switched on."""
-    return tomllib.loads(re.sub(r"^# ([a-z_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    return tomllib.loads(re.sub(r"^# ([a-z0-9_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
 
 
 def test_the_example_mentions_every_key_and_no_other() -> None:
@@ -60,7 +60,7 @@ def test_each_default_that_the_example_states_is_the_default(key: Key) -> None:
 
 def test_the_uncommented_example_is_the_configuration_of_defaults(tmp_path: Path) -> None:
     path = tmp_path / "all.toml"
-    path.write_text(re.sub(r"^# ([a-z_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    path.write_text(re.sub(r"^# ([a-z0-9_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
     loaded = load(path, environ={})
     assert loaded.config == Config(collect=loaded.config.collect)
     assert all(origin.startswith(f"{path}:") for _, _, origin in explain(loaded))

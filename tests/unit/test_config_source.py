@@ -100,6 +100,13 @@ def test_nested_environment_reaches_an_exchange() -> None:
     assert loaded.origins["exchanges.binance.trade_stream"] == "environment INGEST_EXCHANGES__BINANCE__TRADE_STREAM"
 
 
+def test_days_and_the_word_come_through_the_environment() -> None:
+    environ = {"INGEST_RETENTION__TRADES": "7", "INGEST_RETENTION__CANDLES_1M": "forever"}
+    loaded = load(None, environ=environ)
+    assert (loaded.config.retention.trades, loaded.config.retention.candles_1m) == (7, "forever")
+    assert ("retention.candles_1m", "forever", "environment INGEST_RETENTION__CANDLES_1M") in explain(loaded)
+
+
 def test_what_is_shown_hides_passwords(file: Path) -> None:
     file.write_text(f'{BLOCK}[exchanges.binance]\nproxy = "http://u:{SECRET}@p:1"\n')
     loaded = load(file, environ={"DATABASE_URL": f"postgresql://ingest:{SECRET}@host/db"})
@@ -127,6 +134,9 @@ def test_what_is_shown_hides_passwords(file: Path) -> None:
         ('book.cadence_seconds = "1s"', "book.cadence_seconds: must be a number of seconds, without quotes or unit; write cadence_seconds = 1.0"),
         ("book.depth = 1.5", "book.depth: must be a whole number; remove the fraction"),
         ("book.depth = true", "book.depth: must be a number, not true or false"),
+        ("retention.trades = 0", 'retention.trades: 0 is outside 1 to 36500 days; to delete nothing, write "forever"'),
+        ('retention.trades = "30 days"', 'retention.trades: must be whole days, or "forever"; write 30, for example'),
+        ("[retention]\norder_book = 1", 'ingest.toml:3: retention.order_book: unknown key; did you mean "order_books"?'),
         ("candles.include_open = 5", "candles.include_open: must be true or false"),
         ('log.level = "inf"', 'log.level: "inf" is not one of debug, info, warning, error; did you mean "info"?'),
         ("book = 1", "book: must be a table; write [book] and its keys below"),

@@ -1,0 +1,102 @@
+"""What a configuration leads to, with and without a venue's listing."""
+
+from structlog.testing import capture_logs
+
+from ingest.collect.collector import Settings, Subscription, select
+from ingest.exchanges.adapter import Limits
+from ingest.plan import Glob, Plan, Selection, plan
+from ingest.records import Channel, Instrument
+
+LIMITS = Limits(
+    streams_per_connection=4,
+    messages_per_second=5,
+    connections_per_window=300,
+    connection_window_seconds=300,
+    connection_lifetime_seconds=86_400,
+    weight_per_minute=6_000,
+)
+VENUE = [
+    Instrument("binance", f"{base}/{quote}", base + quote, "spot", base, quote, active=base != "LUNA")
+    for base, quote in (("BTC", "USDT"), ("ETH", "USDT"), ("BTC", "EUR"), ("ETH", "EUR"), ("LUNA", "EUR"))
+]
+
+
+def settings(*blocks: tuple[tuple[str, ...], tuple[Channel, ...]]) -> Settings:
+    return Settings("binance", tuple(Subscription(symbols, channels) for symbols, channels in blocks))
+
+
+def test_named_symbols_need_no_listing() -> None:
+    wanted = settings((("ETH/USDT", "BTC/USDT"), ("book", "trades")), (("BTC/EUR",), ("trades",)))
+    assert plan(wanted, LIMITS, None) == Plan(
+        "binance",
+        (
+            Selection("trades", ("ETH/USDT", "BTC/USDT", "BTC/EUR"), ()),
+            Selection("book", ("ETH/USDT", "BTC/USDT"), ()),
+        ),
+        streams=5,
+        expanded=True,
+        connections=2,
+        streams_per_connection=4,
+        unknown=(),
+    )
+
+
+def test_a_glob_waits_for_the_listing() -> None:
+    wanted = settings((("BTC/USDT", "*/EUR"), ("trades",)), (("[BE]*/USDT",), ("book",)))
+    assert plan(wanted, LIMITS, None) == Plan(
+        "binance",
+        (
+            Selection("trades", ("BTC/USDT",), (Glob("*/EUR", None),)),
+            Selection("book", (), (Glob("[BE]*/USDT", None),)),
+        ),
+        streams=1,
+        expanded=False,
+        connections=1,
+        streams_per_connection=4,
+        unknown=(),
+    )
+
+
+def test_globs_alone_need_a_connection_at_least() -> None:
+    found = plan(settings((("*/EUR",), ("trades",))), LIMITS, None)
+    assert (found.streams, found.connections, found.expanded) == (0, 1, False)
+
+
+def test_with_the_listing_globs_are_expanded_and_symbols_checked() -> None:
+    wanted = settings(
+        (("BTC/USDT", "*/USDT", "*/EUR"), ("trades", "book")), (("BTCC/USDT", "*/XYZ", "LUNA/EUR"), ("book",))
+    )
+    usdt, eur = Glob("*/USDT", ("BTC/USDT", "ETH/USDT")), Glob("*/EUR", ("BTC/EUR", "ETH/EUR"))
+    with capture_logs() as logs:
+        found = plan(wanted, LIMITS, VENUE)
+    assert found == Plan(
+        "binance",
+        (
+            Selection("trades", ("BTC/USDT",), (usdt, eur)),
+            Selection("book", ("BTC/USDT",), (usdt, eur, Glob("*/XYZ", ()))),
+        ),
+        streams=8,
+        expanded=True,
+        connections=2,
+        streams_per_connection=4,
+        unknown=("BTCC/USDT", "*/XYZ", "LUNA/EUR"),
+    )
+    assert [(entry["event"], entry["symbol"]) for entry in logs] == [
+        ("symbol.unknown", symbol) for symbol in found.unknown
+    ]
+
+
+def test_the_plan_holds_the_streams_that_the_collector_selects() -> None:
+    wanted = settings(
+        (("BTC/USDT", "*/USDT", "*/EUR"), ("trades", "book")), (("*",), ("candles",)), (("ETH/*",), ("quotes", "book"))
+    )
+    found = plan(wanted, LIMITS, VENUE)
+    selected = [(channel, instrument.symbol) for instrument, channel in select(wanted, VENUE)]
+    assert sorted(found.each_stream()) == sorted(selected)
+    assert found.streams == len(selected)
+
+
+def test_a_venue_that_lists_nothing_is_no_connection() -> None:
+    with capture_logs():
+        found = plan(settings((("BTC/USDT", "*/EUR"), ("trades",))), LIMITS, [])
+    assert (found.streams, found.connections, found.unknown) == (0, 0, ("BTC/USDT", "*/EUR"))
