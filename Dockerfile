@@ -2,7 +2,7 @@
 FROM python:3.13-slim AS build
 WORKDIR /src
 RUN python -m venv /opt/ingest
-COPY pyproject.toml README.md constraints.txt ./
+COPY pyproject.toml README.md LICENSE constraints.txt ./
 COPY ingest ingest
 COPY sql sql
 RUN --mount=type=cache,target=/root/.cache/pip \

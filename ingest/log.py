@@ -56,6 +56,14 @@ def _order(_logger: object, _method: str, event: Event) -> Event:
     return {**first, **event}
 
 
+class _Bridge(logging.Handler):
+    """What libraries say goes the same way as what we say: one form, and masked."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say = structlog.get_logger()
+        say.log(record.levelno, record.name, message=record.getMessage(), exc_info=record.exc_info)
+
+
 def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
     """Set up structlog for the process: to standard error, so that standard output stays for results."""
     as_console = form == "console" or (form == "auto" and sys.stderr.isatty())
@@ -76,4 +84,5 @@ def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    logging.basicConfig(handlers=[_Bridge()], level=logging.WARNING, force=True)
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # what it says, our sessions say with their streams

@@ -7,6 +7,7 @@ must not fall because its manager is slow.
 import asyncio
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -55,8 +56,12 @@ class Notifier:
         return cls(socket_address(os.environ), watchdog_seconds(os.environ, os.getpid()))
 
     def ready(self, status: str) -> bool:
-        """Start is over: to be said once, when the daemon does its work."""
+        """Start is over, or reading the configuration again is."""
         return self._send({"READY": 1, "STATUS": status})
+
+    def reloading(self) -> bool:
+        """The configuration is read again; `ready` says that this is over."""
+        return self._send({"RELOADING": 1, "MONOTONIC_USEC": time.monotonic_ns() // 1000})
 
     def status(self, text: str) -> bool:
         """A line for `systemctl status`. It must hold no secret."""
