@@ -1,25 +1,36 @@
-"""From the collectors to the writers: a bounded number of rows between receipt and commit.
+"""From the collectors to the writers: bounded in memory, and beyond that on disk.
 
-`put` never waits, so that a frame is taken whole; the reader of a socket asks `full` after each frame and
-awaits `room`, and the venue feels it as TCP back-pressure. Nothing is dropped here.
+`put` never waits, so that a frame is taken whole; the reader of a socket asks `full` after each frame and awaits
+`room`, and the venue feels it as TCP back-pressure. Nothing is dropped here: batches that the database does not take
+(it is away, or slower than the venues) go to the spool, in order, and only when the spool is full too does intake wait.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import structlog
 from msgspec import Struct
-from tenacity import RetryCallState
 
 from ingest import clock, retry
-from ingest.errors import Retryable
-from ingest.pipeline.batcher import Batch, Batcher, Limits
-from ingest.records import Row
-from ingest.store.copy_writer import CopyWriter, Record, Written
+from ingest.errors import IngestError, Retryable
+from ingest.pipeline.batch import Batch
+from ingest.pipeline.batcher import Batcher, Limits
+from ingest.pipeline.spool import Spool, SpoolError
+from ingest.records import Gap, Item, Mark
+from ingest.store.copy_writer import CopyWriter, Written
 
 log = structlog.get_logger()
+
+_SPILL_SECONDS = 0.05
+_SPILLED_AT_ONCE = 8  # batches in one call: each call waits for the disk
+_FULL_SECONDS = 1.0
+_BLOCKED_SECONDS = 0.1
+
+Result = TypeVar("Result")
 
 
 class Intake(Protocol):
@@ -30,21 +41,37 @@ class Intake(Protocol):
 
     async def room(self) -> None: ...
 
-    def put(self, records: Iterable[Record]) -> None: ...
+    def put(self, items: Iterable[Item]) -> None: ...
 
 
 class Counts(Struct):
     """Running totals since the start."""
 
-    received: int = 0
     stored: int = 0
     duplicate: int = 0
     rejected: int = 0
+    spooled: int = 0
     lag_ns: int = 0  # receipt to commit of the latest batch's oldest row
 
 
+class _Lane:
+    """One writer's way: the batches that wait in memory, behind those of it that are on disk."""
+
+    def __init__(self, writer: CopyWriter) -> None:
+        self.writer = writer
+        self.queue: deque[Batch] = deque()
+        self.arrived = asyncio.Event()
+        self.spills = 0  # how often something went to disk
+        self.on_disk = False
+        self.away = False  # the database did not take the latest batch
+        self.backoff = retry.Backoff(first_seconds=0.2, cap_seconds=10.0)
+
+
 class Pipeline:
-    """Batches records and delivers them through `writers`, each batch by the writer that its streams belong to."""
+    """Batches records and delivers them through `writers`, each batch by the writer that its streams belong to.
+
+    Without a `spool` all waits in memory, and intake waits sooner.
+    """
 
     def __init__(
         self,
@@ -53,22 +80,26 @@ class Pipeline:
         *,
         queue_max_rows: int = 500_000,
         queue_max_bytes: int = 512_000_000,
+        spool: Spool | None = None,
         now_ns: clock.Clock = clock.now_ns,
     ) -> None:
-        self._writers = writers
         self._batcher = Batcher(len(writers), limits)
         self._age_seconds = limits.max_age_ns / clock.SECOND
         self._max_rows = queue_max_rows
         self._max_bytes = queue_max_bytes
         self._queued_bytes = 0
+        self._spool = spool
+        self._disk = ThreadPoolExecutor(1, "spool") if spool is not None else None
+        self._spilling = asyncio.Lock()
         self._now_ns = now_ns
-        self._queues: list[deque[Batch]] = [deque() for _ in writers]
-        self._arrived = [asyncio.Event() for _ in writers]
+        self._lanes = [_Lane(writer) for writer in writers]
+        for lane in self._lanes:
+            lane.on_disk = spool is not None
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
         self._unbounded = False
-        self.held_rows = 0
+        self.held_rows = 0  # in memory: neither committed nor on disk
         self.counts = Counts()
 
     @property
@@ -80,7 +111,7 @@ class Pipeline:
         """Wait until there is room again. The bound may be passed by the records of one frame."""
         if self.full:
             self._room.clear()
-            log.warning("pipeline.full", held_rows=self.held_rows, remedy="the database is slower than the venues")
+            log.warning("pipeline.full", held_rows=self.held_rows, remedy="neither the database nor the spool keeps up")
             await self._room.wait()
 
     def take_the_rest(self) -> None:
@@ -88,25 +119,27 @@ class Pipeline:
         self._unbounded = True
         self._room.set()
 
-    def put(self, records: Iterable[Record]) -> None:
-        """Take records. Raises RuntimeError after `close`: intake must end first."""
+    def put(self, items: Iterable[Item]) -> None:
+        """Take rows and notes. Raises RuntimeError after `close`: intake must end first."""
         if self._closed:
             raise RuntimeError("the pipeline is closed")
         now_ns = self._now_ns()
         add = self._batcher.add
-        for record in records:
-            self.held_rows += 1
-            sealed = add(record, now_ns)
+        for item in items:
+            kind = item.__class__
+            if kind is not Mark and kind is not Gap:
+                self.held_rows += 1
+            sealed = add(item, now_ns)
             if sealed is not None:
                 self._enqueue(sealed)
 
     def close(self) -> None:
-        """Take nothing more and seal what is here; `deliver` ends when it is delivered."""
+        """Take nothing more and seal what is here; `deliver` ends when it is delivered, or safe on disk."""
         if not self._closed:
             self._closed = True
             self._enqueue_all(self._batcher.seal_all())
-            for event in self._arrived:
-                event.set()
+            for lane in self._lanes:
+                lane.arrived.set()
 
     async def seal_by_age(self) -> None:
         """Seal batches as they come of age, until `close`."""
@@ -114,65 +147,163 @@ class Pipeline:
             await asyncio.sleep(self._age_seconds / 4)
             self._enqueue_all(self._batcher.due(self._now_ns()))
 
+    # Delivery
+
     async def deliver(self, index: int) -> None:
-        """Write this writer's batches in order, trying for ever while the database is away; ends after `close`."""
-        queue, arrived, writer = self._queues[index], self._arrived[index], self._writers[index]
+        """Write this lane's batches in order, trying for ever while the database is away; ends after `close`.
+
+        What is on disk is older than what is in memory. A lane that is closed while the database is away leaves there
+        what is there, and puts its last batches behind it.
+        """
+        lane = self._lanes[index]
         try:
             while True:
-                while not queue:
-                    if self._closed:
+                if lane.on_disk and self._closed and lane.away:
+                    if await self._spill(lane):
                         return
-                    arrived.clear()
-                    await arrived.wait()
-                written = await self._write(writer, queue[0])
-                # Only now is it delivered: had we been cancelled above, it would still count as held.
-                self._count(queue.popleft(), written)
+                    await asyncio.sleep(_FULL_SECONDS)
+                elif lane.on_disk:
+                    try:
+                        await self._deliver_from_disk(lane, index)
+                    except SpoolError as error:
+                        log.error("spool.failed", error=str(error))
+                        await asyncio.sleep(_FULL_SECONDS)
+                elif lane.queue:
+                    await self._deliver_from_memory(lane, index)
+                elif self._closed:
+                    return
+                else:
+                    lane.arrived.clear()
+                    await lane.arrived.wait()
         finally:
-            await writer.close()
+            await lane.writer.close()
 
-    async def _write(self, writer: CopyWriter, batch: Batch) -> Written:
-        """Never gives up: even an error that waiting will not mend may be mended by a person, and the rows are kept."""
-        async for attempt in retry.database(_say_retry):
-            with attempt:
-                return await writer.write(batch.records)
-        raise AssertionError("unreachable: the policy never gives up")
+    async def _deliver_from_memory(self, lane: _Lane, index: int) -> None:
+        batch = lane.queue[0]
+        written = await self._try(lane, batch)
+        if lane.queue and lane.queue[0] is batch:
+            if written is not None:
+                # Only now is it delivered: had we been cancelled above, it would still count as held.
+                self._let_go(lane.queue.popleft())
+            elif self._spool is not None:
+                await self._spill(lane)
+        elif written is not None:  # it went to disk meanwhile, where it is the lane's first
+            entry = await self._on_disk(lambda spool: spool.oldest(index))
+            if entry is not None:
+                await self._on_disk(lambda spool: spool.remove(entry))
+        if written is not None:
+            self._count(batch, written)
+
+    async def _deliver_from_disk(self, lane: _Lane, index: int) -> None:
+        spills = lane.spills
+        entry = await self._on_disk(lambda spool: spool.oldest(index))
+        if entry is not None:
+            written = await self._try(lane, entry.batch)
+            if written is not None:
+                await self._on_disk(lambda spool: spool.remove(entry))
+                self._count(entry.batch, written)
+        elif not await self._on_disk(lambda spool: spool.blocked(index)):
+            lane.on_disk = lane.spills != spills
+        elif self._closed:
+            lane.away = True  # the batches before ours are another lane's, and may take long
+        else:
+            await asyncio.sleep(_BLOCKED_SECONDS)
+
+    async def _try(self, lane: _Lane, batch: Batch) -> Written | None:
+        """Write a batch; None, after a pause, when the database did not take it.
+
+        Never gives up: even an error that waiting will not mend may be mended by a person, and the rows are kept.
+        """
+        try:
+            written = await lane.writer.write(batch.records, gaps=batch.gaps, marks=list(batch.marks.values()))
+        except IngestError as error:
+            say = log.warning if isinstance(error, Retryable) else log.error
+            say("database.retry", error=str(error), held_rows=self.held_rows)
+            lane.away = True
+            if self._spool is not None and lane.queue:
+                await self._spill(lane)
+            await asyncio.sleep(0.1 if self._closed else lane.backoff.next_seconds())
+            return None
+        lane.away = False
+        lane.backoff.reset()
+        return written
+
+    # The spool
+
+    async def spill_over(self) -> None:
+        """For ever: batches that the database does not take go to disk: all of a lane once it is away, or half full."""
+        while self._spool is not None:
+            await asyncio.sleep(_SPILL_SECONDS)
+            for lane in self._lanes:
+                crowded = self.held_rows * 2 > self._max_rows or self._queued_bytes * 2 > self._max_bytes
+                if lane.queue and (lane.away or crowded) and not await self._spill(lane):
+                    await asyncio.sleep(_FULL_SECONDS)
+
+    async def spill_rest(self) -> None:
+        """At the end of the daemon's patience: all that is not delivered goes to disk, where it is safe."""
+        for lane in self._lanes:
+            await self._spill(lane)
+        if self._disk is not None:
+            self._disk.shutdown()
+
+    async def _spill(self, lane: _Lane) -> bool:
+        """Move what a lane holds in memory to disk, also a batch that is being written: twice is harmless.
+
+        False when there is no room for all; the rest stays in memory then.
+        """
+        async with self._spilling:
+            while self._spool is not None and lane.queue:
+                batches = list(islice(lane.queue, _SPILLED_AT_ONCE))
+                try:
+                    await self._on_disk(lambda spool, batches=batches: spool.append(batches))  # type: ignore[misc]
+                except SpoolError as error:
+                    log.error("spool.refuses", error=str(error), held_rows=self.held_rows)
+                    return False
+                lane.on_disk = True
+                lane.spills += 1
+                for batch in batches:
+                    self._let_go(lane.queue.popleft())
+                    self.counts.spooled += len(batch.records)
+            return True
+
+    async def _on_disk(self, call: Callable[[Spool], Result]) -> Result:
+        """Calls of the spool wait for the disk, so they run in its own thread, one at a time."""
+        assert self._spool is not None  # noqa: S101 - lanes are on disk only where there is one
+        spool = self._spool
+        return await asyncio.get_running_loop().run_in_executor(self._disk, lambda: call(spool))
+
+    # Counting
+
+    def _let_go(self, batch: Batch) -> None:
+        """It is not held in memory any more."""
+        self.held_rows -= len(batch.records)
+        self._queued_bytes -= batch.size_bytes
+        if self.held_rows <= self._max_rows * 3 // 4 and self._queued_bytes <= self._max_bytes * 3 // 4:
+            self._room.set()
 
     def _count(self, batch: Batch, written: Written) -> None:
-        rows = len(batch.records)
-        self.held_rows -= rows
-        self._queued_bytes -= batch.size_bytes
         self.counts.stored += written.stored
         self.counts.duplicate += written.duplicate
         self.counts.rejected += written.rejected
         self.counts.lag_ns = self._now_ns() - batch.opened_ns
-        first = batch.records[0]
         log.debug(
             "batch.committed",
-            table=type(first).__name__,
-            rows=rows,
+            table=batch.table.__name__,
+            rows=len(batch.records),
             stored=written.stored,
             duplicate=written.duplicate,
             rejected=written.rejected,
             lag_ms=self.counts.lag_ns // clock.MILLISECOND,
         )
         if written.rejected:
-            log.warning("rows.rejected", table=type(first).__name__, rows=written.rejected, see="ingest.rejected")
-        if self.held_rows <= self._max_rows * 3 // 4 and self._queued_bytes <= self._max_bytes * 3 // 4:
-            self._room.set()
+            log.warning("rows.rejected", table=batch.table.__name__, rows=written.rejected, see="ingest.rejected")
 
     def _enqueue_all(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
             self._enqueue(batch)
 
     def _enqueue(self, batch: Batch) -> None:
-        if isinstance(batch.records[0], Row):
-            self.counts.received += len(batch.records)
         self._queued_bytes += batch.size_bytes
-        self._queues[batch.writer].append(batch)
-        self._arrived[batch.writer].set()
-
-
-def _say_retry(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    say = log.warning if isinstance(error, Retryable) else log.error
-    say("database.retry", error=str(error), attempt=state.attempt_number)
+        lane = self._lanes[batch.writer]
+        lane.queue.append(batch)
+        lane.arrived.set()
