@@ -1,26 +1,35 @@
 """The daemon: collectors, the pipeline and its writers, in one TaskGroup, until a signal says stop.
 
-Shutdown runs in the data's order: intake ends and what was received is taken, batches are sealed, writers
-deliver within the deadline. A second signal ends the process at once.
+Shutdown runs in the data's order: intake ends and what was received is taken, batches are sealed, writers deliver
+within the deadline, and what is left goes to the spool. A second signal ends the process at once. SIGHUP reads the
+configuration again.
 """
 
 import asyncio
 import os
 import signal
+import socket
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvloop
+from msgspec import structs
 
-from ingest import clock, venues
+from ingest import clock, spooled, venues
 from ingest.collect.collector import Collector, Settings
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Fatal, IngestError
+from ingest.exchanges.adapter import Adapter
+from ingest.exchanges.rest import Rest
 from ingest.operate import systemd
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
-from ingest.records import Instrument, Stream
+from ingest.pipeline.spool import Spool
+from ingest.records import Instrument, Progress, Stream
+from ingest.repair.repair import Repair
 from ingest.retry import Backoff
 from ingest.store.copy_writer import CopyWriter
+from ingest.store.queue import Queue
 from ingest.store.registry import Registry, State
 
 log = structlog.get_logger()
@@ -31,10 +40,16 @@ _CLOSE_SECONDS = 15.0  # after the deadline: the last states, the connections
 
 
 class Daemon:
-    """`run` collects until `stop` (or SIGTERM, SIGINT) and returns the process's exit code."""
+    """`run` collects until `stop` (or SIGTERM, SIGINT) and returns the process's exit code.
 
-    def __init__(self, config: Config, url: str) -> None:
+    `load` reads the configuration again and raises ConfigError for one that is not valid; `spool` is closed at the end.
+    """
+
+    def __init__(self, config: Config, url: str, spool: Spool, load: Callable[[], Config]) -> None:
         self._config = config
+        self._url = url
+        self._spool = spool
+        self._load = load
         self._instruments: dict[int, Instrument] = {}
         self._registry = Registry(url)
         settings = config.pipeline
@@ -47,7 +62,10 @@ class Daemon:
             ),
             queue_max_rows=settings.queue_max_rows,
             queue_max_bytes=settings.queue_max_bytes,
+            spool=spool,
         )
+        self._wanted = {settings.exchange: settings for settings in venues.settings(config)}
+        self._intakes: list[asyncio.Task[None]] = []
         self._collectors: dict[str, Collector] = {}
         self._stopping = asyncio.Event()
         self._manager = systemd.Notifier.from_environment()
@@ -66,10 +84,10 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
-        wanted = venues.settings(self._config)
-        if not wanted:
+        if not self._wanted:
             raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
-        log.info("daemon.started", exchanges=sorted(settings.exchange for settings in wanted), pid=os.getpid())
+        exchanges = ", ".join(sorted(self._wanted))
+        log.info("daemon.started", exchanges=exchanges, pid=os.getpid())
         async with asyncio.TaskGroup() as group:
             beating = group.create_task(systemd.watchdog(self._manager))
             deliveries = [
@@ -77,30 +95,36 @@ class Daemon:
             ]
             helpers = [
                 group.create_task(self._pipeline.seal_by_age()),
+                group.create_task(self._pipeline.spill_over()),
                 group.create_task(self._save_states()),
                 group.create_task(self._say_progress()),
             ]
-            intakes = [group.create_task(self._collect(settings)) for settings in wanted]
+            self._intakes = [group.create_task(self._collect(exchange)) for exchange in self._wanted]
+            loop.add_signal_handler(signal.SIGHUP, self._reload, group)
             # The command has asked the database for its schema, and the collectors go on trying by themselves.
-            self._manager.ready(f"collecting from {', '.join(sorted(settings.exchange for settings in wanted))}")
+            self._manager.ready(f"collecting from {exchanges}")
             await self._stopping.wait()
             deadline = loop.time() + self._config.shutdown.deadline_seconds
-            lost = await self._finish(intakes, deliveries, deadline)
+            lost = await self._finish(deliveries, deadline)
             for helper in helpers:
                 helper.cancel()
             beating.cancel()
+        self._spool.close()
         counts = self._pipeline.counts
         log.info(
-            "daemon.stopped", stored=counts.stored, duplicate=counts.duplicate, rejected=counts.rejected, lost=lost
+            "daemon.stopped",
+            stored=counts.stored,
+            duplicate=counts.duplicate,
+            rejected=counts.rejected,
+            spooled=counts.spooled,
+            lost=lost,
         )
         return Exit.FAILED if lost else Exit.OK
 
-    async def _finish(
-        self, intakes: list[asyncio.Task[None]], deliveries: list[asyncio.Task[None]], deadline: float
-    ) -> int:
-        """Take what was received, deliver it, save the last states; return how many rows (at least) were lost."""
+    async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
+        """Take what was received, deliver it or put it on disk, save the last states; return how many rows were lost."""
         loop = asyncio.get_running_loop()
-        _, unfinished = await asyncio.wait(intakes, timeout=max(0.0, deadline - loop.time()))
+        _, unfinished = await asyncio.wait(self._intakes, timeout=max(0.0, deadline - loop.time()))
         for intake in unfinished:
             log.error(
                 "shutdown.intake_late", remedy="a venue's connection did not end; raise [shutdown] deadline_seconds"
@@ -110,13 +134,9 @@ class Daemon:
         _, late = await asyncio.wait(deliveries, timeout=max(0.0, deadline - loop.time()))
         for delivery in late:
             delivery.cancel()
-        if late:
-            log.error(
-                "shutdown.deadline_passed",
-                rows_lost=self._pipeline.held_rows,
-                deadline_seconds=self._config.shutdown.deadline_seconds,
-                remedy="the database did not take them; raise [shutdown] deadline_seconds",
-            )
+        await self._pipeline.spill_rest()
+        if self._pipeline.held_rows:
+            log.error("shutdown.rows_lost", rows=self._pipeline.held_rows, remedy="make room for the spool")
             return self._pipeline.held_rows
         try:
             async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
@@ -125,6 +145,29 @@ class Daemon:
             log.warning("states.not_saved", error="the database did not answer in time")
         return len(unfinished)  # what such a venue had still sent cannot be counted, but it is not nothing
 
+    def _reload(self, group: asyncio.TaskGroup) -> None:
+        """Subscribe and unsubscribe what `[[collect]]` adds and takes away; the rest of a change wants a restart."""
+        self._manager.reloading()
+        try:
+            config = self._load()
+        except IngestError as error:
+            log.error("reload.refused", error=str(error), remedy="the daemon goes on as it was")
+            self._manager.ready("the configuration was refused; see the log")
+            return
+        if config.model_copy(update={"collect": self._config.collect}) != self._config:
+            log.warning("reload.partial", remedy="only [[collect]] is taken over; restart for the other changes")
+        wanted = {settings.exchange: settings for settings in venues.settings(config)}
+        for exchange, settings in self._wanted.items():
+            subscriptions = wanted[exchange].subscriptions if exchange in wanted else ()
+            self._wanted[exchange] = structs.replace(settings, subscriptions=subscriptions)
+            if subscriptions != settings.subscriptions and exchange in self._collectors:
+                self._collectors[exchange].change(self._wanted[exchange])
+        for exchange in wanted.keys() - self._wanted.keys():
+            self._wanted[exchange] = wanted[exchange]
+            self._intakes.append(group.create_task(self._collect(exchange)))
+        log.info("reload.done", exchanges=", ".join(sorted(wanted)))
+        self._manager.ready(f"collecting from {', '.join(sorted(wanted))}")
+
     def _on_signal(self, number: int) -> None:
         if self._stopping.is_set():
             log.error("daemon.ended_at_once", rows_not_delivered=self._pipeline.held_rows)
@@ -132,17 +175,17 @@ class Daemon:
         log.info("daemon.stopping", signal=signal.Signals(number).name, rows_to_deliver=self._pipeline.held_rows)
         self.stop()
 
-    async def _collect(self, settings: Settings) -> None:
+    async def _collect(self, exchange: str) -> None:
         """One venue for ever; a fault of the program restarts the venue's collector and touches no other one."""
         backoff = Backoff(first_seconds=5.0)
         while not self._stopping.is_set():
-            collector = self._collectors[settings.exchange] = self._collector(settings)
+            collector = self._collectors[exchange] = self._collector(self._wanted[exchange])
             try:
                 await collector.run()
             except Fatal as error:
-                log.error("exchange.failed", exchange=settings.exchange, error=str(error))
+                log.error("exchange.failed", exchange=exchange, error=str(error))
             except Exception:
-                log.exception("exchange.crashed", exchange=settings.exchange)
+                log.exception("exchange.crashed", exchange=exchange)
             if not self._stopping.is_set():
                 await _wait(self._stopping, backoff.next_seconds())
 
@@ -155,8 +198,24 @@ class Daemon:
             new_adapter=venues.adapters(self._config, exchange),
             load=venues.listing(self._config, exchange),
             register=lambda instruments: self._registry.register_instruments(exchange, instruments),
-            admit=self._registry.register_streams,
+            admit=self._admit,
+            repair=lambda rest, adapter: self._repair(exchange, rest, adapter),
         )
+
+    async def _admit(self, streams: Sequence[Stream], adapter: Adapter) -> dict[Stream, Progress | None]:
+        id_spaces = {stream.channel: adapter.id_space(stream.channel) for stream in streams}
+        return await self._registry.register_streams(streams, id_spaces, adapter.promises)
+
+    async def _repair(self, exchange: str, rest: Rest, adapter: Adapter) -> None:
+        """Repair the exchange's gaps for ever, beside the live streams and on their REST calls."""
+        queue = Queue(self._url)
+        writer = CopyWriter(self._url, role=f"repair {exchange}", instruments=self._instruments)
+        name = f"{socket.gethostname()}:{os.getpid()}"
+        try:
+            await Repair(exchange, rest, adapter, self._instruments, queue, writer, worker_name=name).run()
+        finally:
+            await queue.close()
+            await writer.close()
 
     async def _save_states(self) -> None:
         """Write each stream's state to the database when it changes."""
@@ -200,11 +259,13 @@ class Daemon:
             before = counts.stored
 
 
-def run(config: Config, url: str) -> Exit:
+def run(load: Callable[[], Config], url: str) -> Exit:
     """Run the daemon on uvloop until it is stopped."""
+    config = load()
 
     async def main() -> Exit:
-        return await Daemon(config, url).run()
+        spool = Spool.open(spooled.folder(config), config.spool.max_bytes, writers=config.pipeline.writers)
+        return await Daemon(config, url, spool, load).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())

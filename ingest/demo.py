@@ -134,7 +134,7 @@ def _daemon(folder: Path, ready: _Ready, url: str, log_file: Path) -> Iterator[s
     with log_file.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "ingest", "run", "--config", str(config)],
-            env={**environment, "DATABASE_URL": url},
+            env={**environment, "DATABASE_URL": url, "INGEST_SPOOL__FOLDER": str(folder / "spool")},
             stderr=output,
         )
     try:

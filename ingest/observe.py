@@ -10,9 +10,9 @@ from ingest import venues
 from ingest.collect.collector import Collector, Subscription
 from ingest.collect.feed import Feed
 from ingest.config.model import Config
+from ingest.exchanges.adapter import Adapter
 from ingest.recording import Recorder
-from ingest.records import CHANNELS, Channel, Gap, Instrument, Progress, Stream, Trade
-from ingest.store.copy_writer import Record
+from ingest.records import CHANNELS, Gap, Instrument, Item, Mark, Progress, Stream, Trade
 from ingest.store.registry import State
 
 
@@ -29,7 +29,7 @@ class Tally:
     async def room(self) -> None:
         return
 
-    def put(self, records: Iterable[Record]) -> None:
+    def put(self, records: Iterable[Item]) -> None:
         for record in records:
             self.rows[type(record).__name__] += 1
             if isinstance(record, Trade):
@@ -83,5 +83,5 @@ async def _number(instruments: Sequence[Instrument]) -> dict[str, int]:
     return {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
 
 
-async def _all(streams: Sequence[Stream], _id_spaces: Mapping[Channel, str]) -> dict[Stream, Progress | None]:
+async def _all(streams: Sequence[Stream], _adapter: Adapter) -> dict[Stream, Progress | None]:
     return dict.fromkeys(streams)

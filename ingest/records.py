@@ -12,6 +12,9 @@ from msgspec import Struct
 
 Channel = Literal["trades", "candles", "book", "quotes", "ticker"]
 Side = Literal["buy", "sell"]
+GapState = Literal["open", "repairing", "repaired", "awaiting_dump", "unrecoverable"]
+Promise = Literal["ids", "sequence", "grid", "none"]
+"""What shows that a channel is complete: contiguous ids, a sequence, the grid of minutes, or nothing."""
 CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
 
 
@@ -59,13 +62,6 @@ class Stream(Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.instrument.exchange} {self.instrument.symbol} {self.channel}"
-
-
-class Progress(Struct, frozen=True):
-    """How far a stream is committed: the largest id where ids are numbers, and the latest record's time."""
-
-    last_sequence: int | None
-    last_ns: int
 
 
 class Trade(Struct, frozen=True, gc=False):
@@ -149,7 +145,13 @@ class Ticker(Struct, frozen=True, gc=False):
 
 
 class Gap(Struct, frozen=True):
-    """An interval of one stream that may be incomplete, by time or by id (both ends inclusive), with its cause."""
+    """An interval of one stream that may be incomplete, by time or by id (both ends inclusive), with its cause.
+
+    It is put when it opens, with no end, and again when its end is known: stream, cause, start and `opened_ns`, when it
+    was noticed, name it. `state` is
+    `open` for what repair should look at, `repaired` when nothing turned out to be missing, `unrecoverable` where no
+    venue can supply it again.
+    """
 
     instrument_id: int
     channel: Channel
@@ -159,6 +161,31 @@ class Gap(Struct, frozen=True):
     from_id: int | None = None
     to_id: int | None = None
     evidence: str = ""
+    state: GapState = "open"
+    opened_ns: int = 0
+
+
+class Mark(Struct, frozen=True):
+    """How far a stream is complete: all that came before it was put before it, or is named as a gap.
+
+    `id` is the last contiguous id (of candles: the minute since the epoch), None where ids promise nothing. Up to `proved_ns` ids, sequence or grid show that
+    nothing is missing; up to `attested_ns` the stream was subscribed and its line alive. Collecting began at `began_ns`.
+    """
+
+    instrument_id: int
+    channel: Channel
+    id: int | None
+    proved_ns: int
+    attested_ns: int
+    began_ns: int
+
+
+class Progress(Struct, frozen=True):
+    """How far a stream is complete: its watermark, and the gap that was open when it was last heard of."""
+
+    id: int | None
+    time_ns: int
+    gap: Gap | None = None
 
 
 class Reject(Struct, frozen=True):
@@ -173,6 +200,12 @@ class Reject(Struct, frozen=True):
 
 Row = Trade | Candle | OrderBook | Quote | Ticker
 """What a table of market data holds."""
+
+Record = Row | Reject
+"""What a batch's table holds."""
+
+Item = Record | Gap | Mark
+"""What collectors put into the pipeline."""
 
 
 class BookDelta(Struct, frozen=True, gc=False):

@@ -24,8 +24,8 @@ from ingest.exchanges.markets import load_instruments
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Intake, Pipeline
 from ingest.recording import read
-from ingest.records import CHANNELS, Instrument, Stream
-from ingest.store.copy_writer import CopyWriter, Record
+from ingest.records import CHANNELS, Instrument, Item, Stream
+from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
 
 _WORD = re.compile(r"[a-z0-9_/-]+")
@@ -50,7 +50,7 @@ class _Nowhere:
     async def room(self) -> None:
         return
 
-    def put(self, records: Iterable[Record]) -> None:
+    def put(self, records: Iterable[Item]) -> None:
         for _ in records:
             pass
 
@@ -99,7 +99,7 @@ async def _registered(config: Config, exchange: str, instruments: Sequence[Instr
         ids = await registry.register_instruments(exchange, instruments)
         streams = [Stream(ids[i.symbol], i, channel) for i in instruments for channel in CHANNELS]
         spaces = {channel: adapter.id_space(channel) for channel in CHANNELS}
-        admitted = await registry.register_streams(streams, spaces, starting=False)
+        admitted = await registry.register_streams(streams, spaces, adapter.promises, starting=False)
     finally:
         await registry.close()
     for stream in streams:
@@ -114,7 +114,12 @@ async def _registered(config: Config, exchange: str, instruments: Sequence[Instr
 async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Sequence[Stream], intake: Intake) -> Feed:
     adapter = venues.adapters(config, exchange)({s.instrument.native: s.instrument_id for s in streams})
     cadence_ns = int(config.book.cadence_seconds * clock.SECOND)
-    nothing = Wants(book=lambda _instrument_id: None, candles=lambda _instrument_id, _minutes: None)
+    nothing = Wants(
+        book=lambda _instrument_id: None,
+        candles=lambda _instrument_id, _minutes: None,
+        check=lambda _stream: None,
+        renew=lambda _stream: None,
+    )
     feed = Feed(exchange, intake.put, nothing, cadence_ns=cadence_ns)
     feed.follow(streams, config.book.depth, adapter)
     for entry in heapq.merge(*(read(path) for path in paths), key=lambda entry: entry.time_ns):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from enum import Enum
 
-from ingest.digits import DIGITS
+from ingest import digits
 from ingest.errors import Rejected
 from ingest.records import BookDelta, BookState, Levels
 
@@ -51,7 +51,7 @@ class Side:
 
     def set(self, price: str, amount: str) -> None:
         """Set a level's amount; zero removes it. Raises Rejected for what is not a plain decimal in range."""
-        if (price + amount).strip(DIGITS):
+        if not digits.plain(price + amount):
             raise Rejected(f"book level: {price!r}, {amount!r} is not decimal text")
         try:
             value, quantity = Decimal(price), Decimal(amount)

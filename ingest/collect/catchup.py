@@ -11,7 +11,7 @@ from ingest.errors import IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Request
 from ingest.exchanges.rest import Reply, Rest
 from ingest.pipeline.pipeline import Intake
-from ingest.records import CandleSource, Gap, Instrument
+from ingest.records import CandleSource, Instrument, Stream
 
 log = structlog.get_logger()
 
@@ -46,7 +46,7 @@ class Wanted:
 
 
 class Catchup:
-    """Two queues, each served by one task of the collector, so that a slow candle never delays a book."""
+    """Queues, each served by one task of the collector, so that a slow candle never delays a book."""
 
     def __init__(
         self, rest: Rest, adapter: Adapter, instruments: Mapping[int, Instrument], pipeline: Intake, *, depth: int
@@ -58,6 +58,8 @@ class Catchup:
         self._depth = depth
         self._books = Wanted()
         self._candles = Wanted()
+        self._checks: dict[Stream, None] = {}
+        self._checked = asyncio.Event()
         self._later: asyncio.Queue[tuple[int, int]] = asyncio.Queue()  # grows by a stream at each subscription
 
     def want_book(self, instrument_id: int) -> None:
@@ -65,17 +67,14 @@ class Catchup:
         self._books.add(instrument_id)
 
     def want_candles(self, instrument_id: int, minutes: int) -> None:
-        """Ask for the latest closed candles, as many as `minutes`.
-
-        One request reaches back 999 minutes; what lies before is named as a gap.
-        """
-        reach = _CANDLES_MAX - 1
-        if minutes > reach:
-            now_ns = clock.now_ns() // clock.MINUTE * clock.MINUTE
-            from_ns, to_ns = now_ns - minutes * clock.MINUTE, now_ns - (reach + 1) * clock.MINUTE
-            self._pipeline.put((Gap(instrument_id, "candles", "away for longer than one request", from_ns, to_ns),))
+        """Ask for the latest closed candles, as many as `minutes`, 999 at most: what lies before is repair's."""
         if minutes > 0:
-            self._candles.add(instrument_id, min(minutes, reach))
+            self._candles.add(instrument_id, min(minutes, _CANDLES_MAX - 1))
+
+    def want_check(self, stream: Stream) -> None:
+        """Ask the venue whether a stream that is quiet should be."""
+        self._checks[stream] = None
+        self._checked.set()
 
     def want_boundary(self, instrument_id: int) -> None:
         """Ask again in a moment.
@@ -133,10 +132,35 @@ class Catchup:
             reply.body, instrument_id, reply.received_ns, CandleSource.REST, as_of_ns=as_of_ns
         )
         symbol = self._instruments[instrument_id].symbol
-        self._pipeline.put(candles)
+        feed.take_candles(instrument_id, candles)
         for row in bad:
             feed.reject(row.payload, row.reason, reply.received_ns, f"{symbol} candles")
         log.info("candles.loaded", symbol=symbol, candles=len(candles))
+
+    async def check(self, feed: Feed) -> None:
+        """For ever: the venue's own latest state for each stream in doubt."""
+        while True:
+            while not self._checks:
+                self._checked.clear()
+                await self._checked.wait()
+            stream = next(iter(self._checks))
+            del self._checks[stream]
+            instrument = stream.instrument
+            try:
+                if stream.channel == "trades":
+                    reply = await self._fetch(self._adapter.latest_trade_request(instrument))
+                    feed.ledger.latest(stream, self._adapter.decode_latest_trade(reply.body), clock.now_ns())
+                else:
+                    reply = await self._fetch(self._adapter.book_request(instrument, self._depth))
+                    state = self._adapter.decode_book(
+                        reply.body, stream.instrument_id, self._depth, reply.received_ns
+                    )
+                    feed.check(stream, state, clock.now_ns())
+            except IngestError as error:
+                log.warning("stream.check_failed", stream=str(stream), error=str(error))
+                await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
+                if isinstance(error, Retryable):
+                    self.want_check(stream)
 
     async def _fetch(self, request: Request) -> Reply:
         async for attempt in retry.rest_calls():

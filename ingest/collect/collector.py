@@ -2,7 +2,7 @@
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import structlog
@@ -25,7 +25,10 @@ from ingest.store.registry import State
 log = structlog.get_logger()
 
 Register = Callable[[Sequence[Instrument]], Awaitable[dict[str, int]]]
-Admit = Callable[[Sequence[Stream], Mapping[Channel, str]], Awaitable[Mapping[Stream, Progress | None]]]
+Admit = Callable[[Sequence[Stream], Adapter], Awaitable[Mapping[Stream, Progress | None]]]
+Repairing = Callable[[Rest, Adapter], Coroutine[None, None, None]]
+
+_QUIET_CANDLES = 3
 
 
 class Subscription(Struct, frozen=True):
@@ -51,7 +54,7 @@ class Collector:
 
     `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
     tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
-    translator for one connection.
+    translator for one connection. `repair` runs beside the sessions, on the same REST calls.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Collector:
         load: Callable[[], Awaitable[list[Instrument]]],
         register: Register,
         admit: Admit,
+        repair: Repairing | None = None,
         session_tap: Callable[[], Tap] | None = None,
         rest_tap: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
@@ -72,15 +76,19 @@ class Collector:
         self._pipeline = pipeline
         self._instruments = instruments
         self._new_adapter = new_adapter
-        self._load, self._register, self._admit = load, register, admit
+        self._load, self._register, self._admit, self._repair = load, register, admit, repair
         self._session_tap, self._rest_tap = session_tap, rest_tap
         self._native_ids: dict[str, int] = {}
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
         self._preparing: asyncio.Timeout | None = None
+        self._streams: set[Stream] = set()
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
-        wants = Wants(book=self._want_book, candles=self._want_candles)
+        self._slots: Limiter | None = None
+        self._group: asyncio.TaskGroup | None = None  # of the sessions
+        self._changes: asyncio.Queue[Settings] = asyncio.Queue()
+        wants = Wants(book=self._want_book, candles=self._want_candles, check=self._check, renew=self._renew)
         self.feed = Feed(settings.exchange, pipeline.put, wants, cadence_ns=settings.book_cadence_ns)
 
     # What sessions need of their sink
@@ -114,61 +122,105 @@ class Collector:
         for supervisor in self._supervisors:
             supervisor.stop()
 
+    def change(self, settings: Settings) -> None:
+        """Subscribe and unsubscribe the difference, while the streams that stay go on."""
+        self._changes.put_nowait(settings)
+
     async def run(self) -> None:
         try:
             async with asyncio.timeout(None) as self._preparing:
-                progress = await self._prepare()
+                progress = await self._prepare(self._settings)
         except TimeoutError:
             if self._stopping.is_set():
                 return
             raise
         finally:
             self._preparing = None
-        streams = list(progress)
-        if not streams:
-            return
         adapter = self._new_adapter(self._native_ids)
-        self.feed.follow(streams, self._settings.book_depth, adapter, progress)
         limits, settings = adapter.limits, self._settings
-        slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
+        self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
         async with Rest(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
-            self._supervisors = [
-                Supervisor(
-                    streams[start : start + limits.streams_per_connection],
-                    self._new_session,
-                    slot=lambda: slots.take(1),
-                    lifetime_seconds=limits.connection_lifetime_seconds,
-                    on_live=self._on_live,
-                    on_lost=self._on_lost,
-                )
-                for start in range(0, len(streams), limits.streams_per_connection)
-            ]
-            if self._stopping.is_set():
-                self.stop()
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(self._sample()),
                     group.create_task(self._catchup.fetch_books(self.feed)),
                     group.create_task(self._catchup.fetch_candles(self.feed)),
                     group.create_task(self._catchup.fetch_boundaries()),
+                    group.create_task(self._catchup.check(self.feed)),
+                    group.create_task(self._follow_changes(adapter)),
                 ]
-                async with asyncio.TaskGroup() as sessions:
-                    for supervisor in self._supervisors:
-                        sessions.create_task(supervisor.run())
+                if self._repair is not None:
+                    helpers.append(group.create_task(self._repair(rest, adapter)))
+                async with asyncio.TaskGroup() as self._group:
+                    self._group.create_task(self._stopping.wait())
+                    self._start(progress, adapter)
                 for helper in helpers:
                     helper.cancel()
         self.feed.finish(clock.now_ns())
-        self._set_state(streams, "stopped", None)
+        self._set_state(list(self._streams), "stopped", None)
 
-    async def _prepare(self) -> Mapping[Stream, Progress | None]:
+    def _start(self, progress: Mapping[Stream, Progress | None], adapter: Adapter) -> None:
+        """Follow these streams, and connect for them: where a connection has room, else anew."""
+        assert self._group is not None  # noqa: S101 - `run` made it
+        streams = list(progress)
+        self._streams.update(streams)
+        self._set_state(streams, "starting", None)
+        self.feed.follow(streams, self._settings.book_depth, adapter, progress, clock.now_ns())
+        size = adapter.limits.streams_per_connection
+        for supervisor in self._supervisors:
+            room = size - len(supervisor.streams)
+            if room > 0 and streams:
+                supervisor.change([*supervisor.streams, *streams[:room]])
+                streams = streams[room:]
+        for start in range(0, len(streams), size):
+            supervisor = Supervisor(
+                streams[start : start + size],
+                self._new_session,
+                slot=self._slot,
+                lifetime_seconds=adapter.limits.connection_lifetime_seconds,
+                on_live=self._on_live,
+                on_lost=self._on_lost,
+            )
+            self._supervisors.append(supervisor)
+            if self._stopping.is_set():
+                supervisor.stop()
+            self._group.create_task(supervisor.run())
+
+    async def _slot(self) -> None:
+        assert self._slots is not None  # noqa: S101 - `run` made it
+        await self._slots.take(1)
+
+    async def _follow_changes(self, adapter: Adapter) -> None:
+        """For ever: what a new configuration adds and takes away."""
+        while True:
+            settings = await self._changes.get()
+            progress = await self._prepare(settings)
+            self._settings = settings
+            gone = [stream for stream in self._streams if stream not in progress]
+            new = {stream: known for stream, known in progress.items() if stream not in self._streams}
+            self.feed.unfollow(gone, clock.now_ns())
+            for supervisor in list(self._supervisors):
+                stay = [stream for stream in supervisor.streams if stream in progress]
+                if not stay:
+                    supervisor.stop()
+                    self._supervisors.remove(supervisor)
+                elif len(stay) < len(supervisor.streams):
+                    supervisor.change(stay)
+            self._start(new, adapter)
+            self._streams.difference_update(gone)
+            self._set_state(gone, "stopped", "not in the configuration any more")
+            self._live_before.difference_update(gone)
+            log.info("streams.changed", exchange=settings.exchange, added=len(new), removed=len(gone))
+
+    async def _prepare(self, settings: Settings) -> Mapping[Stream, Progress | None]:
         """The streams to run, with how far each had come; tries until it has them."""
         backoff = Backoff(first_seconds=1.0)
         while True:
             try:
                 listed = await self._load()
-                wanted = select(self._settings, listed)
+                wanted = select(settings, listed)
                 chosen = list({instrument.symbol: instrument for instrument, _ in wanted}.values())
                 ids = await self._register(chosen)
                 self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
@@ -189,17 +241,15 @@ class Collector:
 
     async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
         adapter = self._new_adapter(self._native_ids)
-        id_spaces = {stream.channel: adapter.id_space(stream.channel) for stream in streams}
-        admitted = await self._admit(streams, id_spaces)
+        admitted = await self._admit(streams, adapter)
         for stream in streams:
             if stream not in admitted:
                 log.error(
                     "stream.refused",
                     stream=str(stream),
-                    reason=f"its stored ids are not of kind {id_spaces[stream.channel]!r}, and kinds are never mixed",
+                    reason=f"its stored ids are not of kind {adapter.id_space(stream.channel)!r}, never mixed with others",
                     remedy=f"set [exchanges.{stream.instrument.exchange}] trade_stream back",
                 )
-        self._set_state(list(admitted), "starting", None)
         return admitted
 
     def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Session:
@@ -217,6 +267,7 @@ class Collector:
         self._set_state(streams, "live", None)
         assert self._catchup is not None  # noqa: S101 - sessions start after it
         now_ns = clock.now_ns()
+        self.feed.connected(streams, now_ns)
         for stream in streams:
             if stream.channel == "candles":
                 minutes = 0 if stream in self._live_before else self._settings.warmup
@@ -225,8 +276,10 @@ class Collector:
                 self._catchup.want_boundary(stream.instrument_id)
         self._live_before.update(streams)
 
-    def _on_lost(self, streams: Sequence[Stream], error: Retryable) -> None:
-        self.feed.disconnected(streams, str(error))
+    def _on_lost(self, streams: Sequence[Stream], error: Retryable, heard_ns: int) -> None:
+        cause = "no room for more" if self.full else "disconnected"
+        now_ns = clock.now_ns()
+        self.feed.disconnected(streams, cause, heard_ns or now_ns, now_ns, str(error))
         self._set_state(streams, "blocked" if isinstance(error, Blocked) else "reconnecting", str(error))
 
     def _set_state(self, streams: Sequence[Stream], state: State, detail: str | None) -> None:
@@ -240,6 +293,23 @@ class Collector:
     def _want_candles(self, instrument_id: int, minutes: int) -> None:
         if self._catchup is not None:
             self._catchup.want_candles(instrument_id, minutes)
+
+    def _check(self, stream: Stream) -> None:
+        """A stream is quiet: ask the venue, where its REST can tell; else renew it, each time after a longer quiet."""
+        assert self._catchup is not None  # noqa: S101 - streams are followed after it
+        if stream.channel in ("trades", "book", "quotes"):
+            self._catchup.want_check(stream)
+            return
+        account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
+        self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
+        account.silence.real(clock.now_ns())
+        if stream.channel == "candles":
+            self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)
+
+    def _renew(self, stream: Stream) -> None:
+        for supervisor in self._supervisors:
+            if stream in supervisor.streams:
+                supervisor.renew()
 
     async def _sample(self) -> None:
         """Emit the books at each tick, also when no frame comes."""

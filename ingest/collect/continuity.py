@@ -1,4 +1,4 @@
-"""Contiguous trade ids watched for holes. Pure: times are given.
+"""Contiguous numbers (trade ids, or minutes of candles) watched for holes. Pure: times are given.
 
 A hole is not reported at once: while a connection is replaced, two lines deliver the same trades out of step, and
 what one has skipped the other brings a moment later.
@@ -12,7 +12,7 @@ PATIENCE_NS = 3 * SECOND
 
 
 class Hole(Struct):
-    """Ids that were skipped, both ends inclusive, with the times of the trades around them."""
+    """Numbers that were skipped, both ends inclusive, with the times of the records around them."""
 
     first: int
     last: int
@@ -21,38 +21,57 @@ class Hole(Struct):
     noticed_ns: int
 
 
-class TradeRun:
-    """The ids of one stream. Give it every id (`see`); ask for holes that nothing filled in time (`overdue`)."""
+class Run:
+    """The numbers of one stream. Give it every number (`see`); ask for holes that nothing filled in time (`overdue`)."""
 
-    __slots__ = ("_holes", "_last", "_last_ns")
+    __slots__ = ("_holes", "_patience_ns", "last", "last_ns")
 
-    def __init__(self, last: int | None = None, last_ns: int = 0) -> None:
-        """Starts behind the id `last` at `last_ns`, or at the first one that is seen."""
-        self._last = last
-        self._last_ns = last_ns
+    def __init__(self, last: int | None = None, last_ns: int = 0, *, patience_ns: int = PATIENCE_NS) -> None:
+        """Starts behind the number `last` at `last_ns`, or at the first one that is seen."""
+        self.last = last
+        self.last_ns = last_ns
+        self._patience_ns = patience_ns
         self._holes: list[Hole] = []
 
     def see(self, number: int, time_ns: int, now_ns: int) -> None:
-        last = self._last
+        last = self.last
         if last is None or number > last:
             if last is not None and number > last + 1:
-                self._holes.append(Hole(last + 1, number - 1, self._last_ns, time_ns, now_ns))
-            self._last, self._last_ns = number, time_ns
+                self._holes.append(Hole(last + 1, number - 1, self.last_ns, time_ns, now_ns))
+            self.last, self.last_ns = number, time_ns
         elif self._holes:
-            self._fill(number)
+            self.fill(number, number)
+
+    def fill(self, first: int, last: int) -> None:
+        """These numbers are accounted for, seen or shown not to exist."""
+        left = [Hole(h.first, min(h.last, first - 1), h.after_ns, h.before_ns, h.noticed_ns) for h in self._holes]
+        right = [Hole(max(h.first, last + 1), h.last, h.after_ns, h.before_ns, h.noticed_ns) for h in self._holes]
+        parts = {(part.first, part.last): part for part in left + right if part.first <= part.last}
+        self._holes = [parts[key] for key in sorted(parts)]
+
+    def expect(self, number: int, now_ns: int) -> None:
+        """The venue says that `number` is its latest: what was not seen up to it should come in a moment."""
+        if self.last is None:
+            self.last, self.last_ns = number, now_ns
+        elif number > self.last:
+            self._holes.append(Hole(self.last + 1, number, self.last_ns, now_ns, now_ns))
+            self.last, self.last_ns = number, now_ns
 
     def overdue(self, now_ns: int) -> list[Hole]:
-        """Holes noticed more than `PATIENCE_NS` ago, oldest first; each is returned once."""
+        """Holes noticed longer ago than the patience, lowest first; each is returned once."""
         if not self._holes:
             return []
-        ripe = [hole for hole in self._holes if now_ns - hole.noticed_ns >= PATIENCE_NS]
-        self._holes = [hole for hole in self._holes if now_ns - hole.noticed_ns < PATIENCE_NS]
+        edge_ns = now_ns - self._patience_ns
+        ripe = [hole for hole in self._holes if hole.noticed_ns <= edge_ns]
+        self._holes = [hole for hole in self._holes if hole.noticed_ns > edge_ns]
         return ripe
 
-    def _fill(self, number: int) -> None:
-        for position, hole in enumerate(self._holes):
-            if hole.first <= number <= hole.last:
-                left = Hole(hole.first, number - 1, hole.after_ns, hole.before_ns, hole.noticed_ns)
-                right = Hole(number + 1, hole.last, hole.after_ns, hole.before_ns, hole.noticed_ns)
-                self._holes[position : position + 1] = [part for part in (left, right) if part.first <= part.last]
-                return
+    def pending(self, number: int) -> bool:
+        """True while it is not known whether `number` is missing."""
+        return any(hole.first <= number <= hole.last for hole in self._holes)
+
+    def contiguous(self) -> tuple[int | None, int]:
+        """The last number, with its time, up to which every one was seen, or reported as overdue."""
+        if self._holes:
+            return self._holes[0].first - 1, self._holes[0].after_ns
+        return self.last, self.last_ns

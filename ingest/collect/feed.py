@@ -13,7 +13,8 @@ from msgspec import Struct
 
 from ingest import clock
 from ingest.collect.book import Book, Need
-from ingest.collect.continuity import Hole, TradeRun
+from ingest.collect.continuity import Run
+from ingest.collect.ledger import Account, Ledger
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown
 from ingest.records import (
@@ -21,7 +22,9 @@ from ingest.records import (
     BookState,
     Candle,
     CandleSource,
+    Channel,
     Gap,
+    Item,
     OrderBook,
     Progress,
     Quote,
@@ -30,7 +33,6 @@ from ingest.records import (
     Ticker,
     Trade,
 )
-from ingest.store.copy_writer import Record
 
 log = structlog.get_logger()
 
@@ -42,17 +44,20 @@ _MISSED_TICKS_MAX = 60
 
 
 class Wants(Struct, frozen=True):
-    """What a feed may ask of REST: a snapshot for a book, the latest minutes of candles."""
+    """What a feed may ask for: of REST a snapshot for a book, the latest minutes of candles, whether a quiet stream is
+    dead; and another subscription for one that is."""
 
     book: Callable[[int], None]
     candles: Callable[[int, int], None]
+    check: Callable[[Stream], None]
+    renew: Callable[[Stream], None]
 
 
 class Feed:
     """Rows of one venue go to `put`; what only REST can give is asked for through `wants`."""
 
     def __init__(
-        self, exchange: str, put: Callable[[Iterable[Record]], None], wants: Wants, *, cadence_ns: int
+        self, exchange: str, put: Callable[[Iterable[Item]], None], wants: Wants, *, cadence_ns: int
     ) -> None:
         self.exchange = exchange
         self.frames = 0
@@ -66,11 +71,12 @@ class Feed:
         self._cadence_ns = cadence_ns
         self._next_tick_ns = 0
         self._held_since_ns = 0
-        self._runs: dict[int, TradeRun] = {}
-        self._last_quote: dict[int, int] = {}  # instrument → sequence
-        self._last_candle_ns: dict[int, int] = {}
-        self._broken_since: dict[int, int] = {}  # instrument → time of the last change before its book broke
+        self.ledger = Ledger(put, suspect=wants.check, renew=wants.renew)
+        self._runs: dict[int, Run] = {}  # of trades
+        self._last_quote: dict[int, Quote] = {}
+        self._last_ticker: dict[int, Ticker] = {}
         self._deferred: dict[int, list[BookDelta]] = {}  # adapter of a connection that takes over → its changes
+        self._doubtful: list[Account] = []  # a frame was lost that may have been theirs
 
     def follow(
         self,
@@ -78,20 +84,27 @@ class Feed:
         depth: int,
         adapter: Adapter,
         progress: Mapping[Stream, Progress | None] | None = None,
+        now_ns: int = 0,
     ) -> None:
-        """Keep a book for each of the book streams; go on from where each stream stood."""
+        """Keep an account of each stream, and a book for each of the book streams; go on from where each stood."""
         known = progress or {}
+        contiguous = adapter.promises["trades"] == "ids"
         for stream in streams:
-            before = known.get(stream)
+            account = self.ledger.follow(stream, known.get(stream), now_ns, contiguous=contiguous)
             if stream.channel == "book":
                 self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows)
-                if before is not None:
-                    self.books[stream.instrument_id].cause = "not collected"
-                    self._broken_since[stream.instrument_id] = before.last_ns
-            elif stream.channel == "trades" and before is not None and before.last_sequence is not None:
-                self._runs[stream.instrument_id] = TradeRun(before.last_sequence, before.last_ns)
-            elif stream.channel == "candles" and before is not None:
-                self._last_candle_ns[stream.instrument_id] = before.last_ns
+            elif stream.channel == "trades" and account.run is not None:
+                self._runs[stream.instrument_id] = account.run
+
+    def unfollow(self, streams: Sequence[Stream], now_ns: int) -> None:
+        """They are collected no more."""
+        self._witness()
+        for stream in streams:
+            self.ledger.forget(stream, now_ns)
+            if stream.channel == "book":
+                self.books.pop(stream.instrument_id, None)
+            elif stream.channel == "trades":
+                self._runs.pop(stream.instrument_id, None)
 
     def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
         """Take one frame; return what is addressed to the connection, None when the frame was rejected.
@@ -105,6 +118,7 @@ class Feed:
             return self._route(adapter.decode(frame, received_ns), adapter, received_ns)
         except Rejected as error:
             self.reject(frame, str(error), received_ns)
+            self._doubt(adapter.stream_of(frame), str(error), received_ns)
             return None
 
     def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:
@@ -130,6 +144,7 @@ class Feed:
             elif isinstance(event, Candle):
                 self._candle(event)
             elif isinstance(event, Ticker):
+                self._last_ticker[event.instrument_id] = event
                 self._put((event,))
             elif isinstance(event, BookState):
                 self._unasked(event)
@@ -145,33 +160,55 @@ class Feed:
         self._put((trade,))
         if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
             self.latest_event_ns = trade.time_ns
-        if adapter.contiguous_trade_ids:
-            run = self._runs.get(trade.instrument_id)
-            if run is None:
-                run = self._runs[trade.instrument_id] = TradeRun()
+        run = self._runs.get(trade.instrument_id)
+        if run is not None:
             run.see(int(trade.trade_id), trade.time_ns, received_ns)
 
     def _quote(self, quote: Quote) -> None:
         """Each state once: while a connection is replaced, two deliver it, at different times of receipt."""
-        if quote.sequence <= self._last_quote.get(quote.instrument_id, -1):
+        last = self._last_quote.get(quote.instrument_id)
+        if last is not None and quote.sequence <= last.sequence:
             self.ignored["quote: not newer than the last"] += 1
             return
-        self._last_quote[quote.instrument_id] = quote.sequence
+        self._last_quote[quote.instrument_id] = quote
         self._put((quote,))
 
     def _candle(self, candle: Candle) -> None:
         """Closed candles come a minute apart; when one was skipped, REST has it (or says that nothing was traded)."""
         self._put((candle,))
-        if candle.source is CandleSource.STREAM:
-            last_ns = self._last_candle_ns.get(candle.instrument_id, candle.time_ns)
-            if candle.time_ns > last_ns + clock.MINUTE:
-                self._wants.candles(candle.instrument_id, (candle.time_ns - last_ns) // clock.MINUTE + 1)
-            self._last_candle_ns[candle.instrument_id] = max(last_ns, candle.time_ns)
+        account = self.ledger.accounts.get((candle.instrument_id, "candles"))
+        if candle.source is CandleSource.OPEN or account is None or account.run is None:
+            return
+        last, minute = account.run.last, candle.time_ns // clock.MINUTE
+        account.run.see(minute, candle.time_ns, candle.received_ns)
+        if last is not None and minute > last + 1:
+            self._wants.candles(candle.instrument_id, minute - last + 1)
+
+    def take_candles(self, stream_id: int, candles: Sequence[Candle]) -> None:
+        """Closed candles from REST, neighbours in time: a minute between them that is not there had no trade."""
+        self._put(candles)
+        account = self.ledger.accounts.get((stream_id, "candles"))
+        if candles and account is not None and account.run is not None:
+            run, last = account.run, candles[-1]
+            first_minute, last_minute = candles[0].time_ns // clock.MINUTE, last.time_ns // clock.MINUTE
+            run.see(last_minute, last.time_ns, last.received_ns)
+            run.fill(first_minute, last_minute)
 
     def minutes_without_candle(self, stream: Stream, now_ns: int) -> int:
         """How many minutes ago the latest candle opened; 0 when there was none yet."""
-        last_ns = self._last_candle_ns.get(stream.instrument_id)
-        return 0 if last_ns is None else max(0, now_ns - last_ns) // clock.MINUTE + 1
+        run = self.ledger.accounts[stream.instrument_id, stream.channel].run
+        last = None if run is None else run.last
+        return 0 if last is None else max(0, now_ns // clock.MINUTE - last) + 1
+
+    def _doubt(self, found: tuple[int, Channel] | None, reason: str, now_ns: int) -> None:
+        """A frame was lost. Ids and sequences will show what it held; of what has none, a moment may be missing."""
+        accounts = self.ledger.accounts
+        for account in accounts.values() if found is None else filter(None, (accounts.get(found),)):
+            told = account.run is not None and found is None
+            if account.live and account.stream.channel != "book" and not told:
+                self.ledger.suspend(account, "frame rejected", now_ns, now_ns, reason[:_REASON_MAX])
+                if account.run is None:
+                    self._doubtful.append(account)
 
     # Books
 
@@ -207,7 +244,7 @@ class Feed:
             need = book.apply(delta)
         finally:
             if was_in_sync and not book.in_sync:
-                self._broken(book, before_ns)
+                self._broken(book, before_ns, delta.received_ns)
         if need is not Need.NOTHING:
             self._wants.book(delta.instrument_id)
 
@@ -225,7 +262,7 @@ class Feed:
             if book.in_sync:
                 self._mended(book)
             elif was_in_sync:
-                self._broken(book, before_ns)
+                self._broken(book, before_ns, state.received_ns)
         if need is not Need.NOTHING:
             self._wants.book(state.instrument_id)
 
@@ -235,26 +272,51 @@ class Feed:
             self.books[state.instrument_id].expect()
         self.join(state)
 
-    def disconnected(self, streams: Sequence[Stream], cause: str) -> None:
-        """The connection of these streams is gone and no other one delivers them."""
+    def connected(self, streams: Sequence[Stream], now_ns: int) -> None:
+        """The streams are subscribed and acknowledged."""
+        for stream in streams:
+            self.ledger.live(stream, now_ns)
+
+    def disconnected(
+        self, streams: Sequence[Stream], cause: str, since_ns: int, now_ns: int, evidence: str
+    ) -> None:
+        """The connection of these streams is gone since `since_ns` and no other one delivers them."""
+        self._witness()
         for stream in streams:
             if stream.channel == "quotes":
                 self._last_quote.pop(stream.instrument_id, None)  # the venue may count anew
-            book = self.books.get(stream.instrument_id) if stream.channel == "book" else None
-            if book is not None:
-                was_in_sync = book.in_sync
-                book.desync(cause)
-                if was_in_sync:
-                    self._broken(book, book.received_ns)
+            elif stream.channel == "book":
+                book = self.books.get(stream.instrument_id)
+                if book is not None:
+                    book.desync(evidence)
+            self.ledger.lost(stream, cause, since_ns, now_ns, evidence)
 
-    def _broken(self, book: Book, since_ns: int) -> None:
-        self._broken_since.setdefault(book.instrument_id, since_ns)
-        log.warning("book.out_of_sync", exchange=self.exchange, instrument_id=book.instrument_id, cause=book.cause)
+    def check(self, stream: Stream, state: BookState, now_ns: int) -> None:
+        """A snapshot asked for because `stream` (a book, or quotes) was quiet: is there news that it did not bring?"""
+        account = self.ledger.accounts.get((stream.instrument_id, stream.channel))
+        if account is None:
+            return
+        if stream.channel == "quotes":
+            last = self._last_quote.get(stream.instrument_id)
+            best = (*state.bids[:1], *state.asks[:1])
+            known = last is None or best == ((last.bid, last.bid_amount), (last.ask, last.ask_amount))
+        else:
+            sequence = self.books[stream.instrument_id].sequence
+            known = sequence is not None and state.sequence <= sequence
+        if known:
+            account.silence.real(now_ns)
+        else:
+            self.ledger.doubt(account, now_ns)
+
+    def _broken(self, book: Book, since_ns: int, now_ns: int) -> None:
+        account = self.ledger.accounts[book.instrument_id, "book"]
+        self.ledger.suspend(account, "book out of sync", since_ns, now_ns, book.cause)
+        log.warning("book.out_of_sync", stream=str(account.stream), cause=book.cause)
 
     def _mended(self, book: Book) -> None:
-        since_ns = self._broken_since.pop(book.instrument_id, None)
-        if since_ns is not None:
-            self._put((_book_gap(book, "book out of sync", since_ns, book.received_ns),))
+        account = self.ledger.accounts[book.instrument_id, "book"]
+        account.began_ns = account.began_ns or book.received_ns
+        self.ledger.resume(account, book.received_ns)
 
     # Ticks
 
@@ -269,28 +331,38 @@ class Feed:
         self._next_tick_ns = last + self._cadence_ns
         if self._held_since_ns:
             first, since_ns, self._held_since_ns = last, self._held_since_ns, 0
-            self._put([_book_gap(b, "pipeline full", since_ns, now_ns) for b in self.books.values() if b.known])
+            self._put([_unsampled(book, since_ns, now_ns) for book in self.books.values() if book.known])
         first = max(first, last - _MISSED_TICKS_MAX * self._cadence_ns)
         for tick_ns in range(first, last + 1, self._cadence_ns):
             self._put([_snapshot(book, tick_ns) for book in self.books.values() if book.known])
-        for instrument_id, run in self._runs.items():
-            holes = run.overdue(now_ns)
-            if holes:
-                self._put([_missing_trades(instrument_id, hole) for hole in holes])
+        self._witness()
+        doubtful, self._doubtful = self._doubtful, []
+        for account in doubtful:
+            self.ledger.resume(account, now_ns)
+        self.ledger.tick(now_ns)
+
+    def _witness(self) -> None:
+        """Tell the ledger what each stream has brought."""
+        for (instrument_id, channel), account in self.ledger.accounts.items():
+            if account.run is not None:
+                account.token = account.run.last
+            elif channel == "book":
+                book = self.books[instrument_id]
+                account.token = book.sequence
+                account.seen_ns = max(account.seen_ns, book.received_ns)
+            else:
+                latest = (self._last_quote if channel == "quotes" else self._last_ticker).get(instrument_id)
+                if latest is not None:
+                    account.token, account.seen_ns = latest, latest.received_ns
 
     def hold(self, now_ns: int) -> None:
         """There is no room for samples: skip them, and name the time as a gap at the next one."""
         self._held_since_ns = self._held_since_ns or now_ns
 
     def finish(self, now_ns: int) -> None:
-        """Intake ended: name what is still missing or out of sync."""
-        for instrument_id, run in self._runs.items():
-            self._put([_missing_trades(instrument_id, hole) for hole in run.overdue(now_ns + clock.MINUTE)])
-        for instrument_id, since_ns in self._broken_since.items():
-            book = self.books[instrument_id]
-            if book.known:
-                self._put((_book_gap(book, "book out of sync", since_ns, now_ns),))
-        self._broken_since.clear()
+        """Intake ended: name what is missing, and say how far each stream came."""
+        self._witness()
+        self.ledger.finish(now_ns)
 
     def reject(self, payload: bytes, reason: str, received_ns: int, stream: str = "") -> None:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
@@ -307,21 +379,10 @@ def _snapshot(book: Book, tick_ns: int) -> OrderBook:
     )
 
 
-def _book_gap(book: Book, cause: str, from_ns: int, to_ns: int) -> Gap:
-    return Gap(book.instrument_id, "book", cause, from_ns, to_ns, evidence=book.cause)
-
-
-def _missing_trades(instrument_id: int, hole: Hole) -> Gap:
-    return Gap(
-        instrument_id,
-        "trades",
-        "trade ids skipped",
-        from_ns=hole.after_ns,
-        to_ns=hole.before_ns,
-        from_id=hole.first,
-        to_id=hole.last,
-        evidence=f"{hole.first - 1} was followed by {hole.last + 1}",
-    )
+def _unsampled(book: Book, from_ns: int, to_ns: int) -> Gap:
+    evidence = "there was no room for samples"
+    ends = (from_ns, to_ns, None, None)
+    return Gap(book.instrument_id, "book", "no room for more", *ends, evidence, "unrecoverable", opened_ns=from_ns)
 
 
 def tick_after(now_ns: int, cadence_ns: int) -> float:

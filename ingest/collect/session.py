@@ -85,6 +85,7 @@ class Session:
         self.live = asyncio.Event()
         self.expiring = False
         self.delivering = False
+        self.heard_ns = 0  # when the latest frame was received
 
     async def run(self) -> None:
         """Return after `close`; raise Retryable (or Blocked) when the venue or the line ended it."""
@@ -172,7 +173,7 @@ class Session:
                 frame = await recv(decode=False)
             except ConnectionClosed as closed:
                 return closed
-            received_ns = now_ns()
+            self.heard_ns = received_ns = now_ns()
             if tap is not None:
                 tap.received(frame, received_ns)
             controls = take(adapter, frame, received_ns)

@@ -25,11 +25,13 @@ NewSession = Callable[[Sequence[Stream], Callable[[], None]], Session]
 class _Running:
     """A session's task: how long it may live, and how it ended."""
 
-    def __init__(self, session: Session, expires_at: float) -> None:
+    def __init__(self, session: Session, streams: Sequence[Stream], expires_at: float) -> None:
         self.session = session
+        self.streams = streams
         self.expires_at = expires_at
         self.announced = False
         self.loss_told = False
+        self.tried = False  # to hand over, and it failed: the next try has its time
         self.done = asyncio.Event()
         self.ended = False
         self.error: Retryable | None = None
@@ -38,8 +40,9 @@ class _Running:
 class Supervisor:
     """One set of streams that fits into one connection.
 
-    `on_live` is called when the streams are subscribed after they were not, `on_lost` when they are lost. Both are
-    called in the supervisor's own task. `slot` waits until the venue allows another connection.
+    `on_live` is called when the streams are subscribed, by a first connection or by one that took over; `on_lost` when
+    they are lost, with the time of the last frame. Both are called in the supervisor's own task. `slot` waits until the
+    venue allows another connection.
     """
 
     def __init__(
@@ -50,10 +53,10 @@ class Supervisor:
         slot: Callable[[], Awaitable[None]],
         lifetime_seconds: float,
         on_live: Callable[[Sequence[Stream]], None],
-        on_lost: Callable[[Sequence[Stream], Retryable], None],
+        on_lost: Callable[[Sequence[Stream], Retryable, int], None],
         backoff: Backoff | None = None,
     ) -> None:
-        self._streams = streams
+        self.streams = streams
         self._new_session = new_session
         self._slot = slot
         self._lifetime_seconds = lifetime_seconds * _LIFETIME_SHARE
@@ -62,6 +65,7 @@ class Supervisor:
         self._backoff = backoff or Backoff()
         self._changed = asyncio.Event()
         self._stopping = False
+        self._renewing = False
         self._queueing: asyncio.Timeout | None = None
 
     def stop(self) -> None:
@@ -70,6 +74,16 @@ class Supervisor:
         if self._queueing is not None and not self._queueing.expired():
             self._queueing.reschedule(0)
             self._queueing = None
+        self._changed.set()
+
+    def change(self, streams: Sequence[Stream]) -> None:
+        """Deliver these instead: another connection is made for them and takes over."""
+        self.streams = streams
+        self._changed.set()
+
+    def renew(self) -> None:
+        """Let another connection take over: a subscription of this one is dead."""
+        self._renewing = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -85,13 +99,13 @@ class Supervisor:
                 elif successor is not None and (current.ended or successor.session.live.is_set() or successor.ended):
                     current, successor = await self._hand_over(current, successor), None
                 elif successor is None and self._expires(current):
-                    log.info("session.expiring", streams=len(self._streams))
+                    log.info("session.expiring", streams=len(self.streams))
                     successor = await self._start(group)
                     successor.session.defer()
                 else:
                     if current.session.live.is_set() and not current.announced:
                         current.announced = True
-                        self._on_live(self._streams)
+                        self._on_live(current.streams)
                     await self._wait(None if successor is not None else current.expires_at)
             for running in (successor, current):
                 if running is not None:
@@ -105,8 +119,9 @@ class Supervisor:
             pass
         finally:
             self._queueing = None
-        session = self._new_session(self._streams, self._changed.set)
-        running = _Running(session, asyncio.get_running_loop().time() + self._lifetime_seconds)
+        self._renewing = False
+        session = self._new_session(self.streams, self._changed.set)
+        running = _Running(session, self.streams, asyncio.get_running_loop().time() + self._lifetime_seconds)
         group.create_task(self._run(running))
         return running
 
@@ -125,14 +140,12 @@ class Supervisor:
         if successor.ended and not current.ended:
             log.warning("session.handover_failed", error=str(successor.error))
             successor.session.forget()
-            current.session.expiring = False
+            current.tried = True
             current.expires_at = asyncio.get_running_loop().time() + self._backoff.next_seconds()
             return current
         if current.ended and not successor.session.live.is_set():
-            self._on_lost(self._streams, current.error or Retryable("the connection was closed"))
+            self._tell_loss(current)
             successor.loss_told = True
-        else:
-            successor.announced = True
         await current.session.close()
         await current.done.wait()  # it has said its last
         successor.session.proceed()
@@ -149,12 +162,17 @@ class Supervisor:
         elif error.retry_after_seconds is not None:
             delay = max(delay, error.retry_after_seconds)
         if not lost.loss_told:
-            self._on_lost(self._streams, error)
-        log.warning("session.lost", error=str(error), streams=len(self._streams), retry_seconds=round(delay, 1))
+            self._tell_loss(lost)
+        log.warning("session.lost", error=str(error), streams=len(self.streams), retry_seconds=round(delay, 1))
         await self._wait(asyncio.get_running_loop().time() + delay, until_stopped=True)
 
+    def _tell_loss(self, lost: _Running) -> None:
+        error = lost.error or Retryable("the connection was closed")
+        self._on_lost(lost.streams, error, lost.session.heard_ns)
+
     def _expires(self, running: _Running) -> bool:
-        return running.session.expiring or asyncio.get_running_loop().time() >= running.expires_at
+        wanted = running.session.expiring or self._renewing or running.streams is not self.streams
+        return (wanted and not running.tried) or asyncio.get_running_loop().time() >= running.expires_at
 
     async def _wait(self, until: float | None, *, until_stopped: bool = False) -> None:
         """Wait for a change, or only for `stop`, at the longest until the loop's time `until` (None: for ever)."""

@@ -4,7 +4,7 @@ An adapter is a pure translator: values in, values out; no socket, no clock, no 
 one connection, so it may remember what its connection has seen. `collect/` owns everything that waits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from ingest.records import (
     CandleSource,
     Channel,
     Instrument,
+    Promise,
     Quote,
     Reject,
     Stream,
@@ -33,6 +34,9 @@ class Limits(Struct, frozen=True):
     connection_window_seconds: float
     connection_lifetime_seconds: float
     weight_per_minute: int
+    trades_page: int = 1000  # rows that one REST call gives at most
+    candles_page: int = 1000
+    daily_dumps: bool = False  # it publishes a file of each day, which holds what REST no longer does
 
 
 class Ack(Struct, frozen=True):
@@ -92,7 +96,7 @@ class Adapter(Protocol):
 
     exchange: str
     limits: Limits
-    contiguous_trade_ids: bool  # each trade's id is the one before plus one, so that a hole shows
+    promises: Mapping[Channel, Promise]  # what shows that a channel is complete
 
     def id_space(self, channel: Channel) -> str:
         """Name what this channel's ids count (`trade`, `aggTrade`): two spaces are never stored under one stream."""
@@ -105,6 +109,9 @@ class Adapter(Protocol):
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Translate one frame. Raises `Rejected` for a shape or a value that it does not know."""
+
+    def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
+        """Whose frame this is, as far as one that cannot be decoded still tells: (instrument id, channel)."""
 
     def follows(self, sequence: int, delta: BookDelta) -> bool | None:
         """True when `delta` continues the book at `sequence`, None when the book has it already, False at a break."""
@@ -125,6 +132,12 @@ class Adapter(Protocol):
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
         """What a REST reply holds, told from its URL: for recordings, where the request is long gone."""
+
+    def latest_trade_request(self, instrument: Instrument) -> Request:
+        """The cheapest REST call that tells the id of the latest trade."""
+
+    def decode_latest_trade(self, body: bytes) -> int | None:
+        """Its reply: the id, None where nothing was ever traded."""
 
     def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
         """The REST call for `limit` trades upwards from `from_id`."""

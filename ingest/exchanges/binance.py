@@ -9,6 +9,7 @@ Wire rules, with the pages that state them:
 Every time is taken in microseconds, so that a trade has one time whether it comes by stream, REST or dump.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -22,15 +23,17 @@ from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
 from ingest.exchanges import binance_wire as wire
 from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
-from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Reject, Stream, Trade
+from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Promise, Reject, Stream, Trade
 
 # The hosts that carry market data alone: they ask for no key and are open where the trading hosts are not.
 REST_URL = "https://data-api.binance.vision"
 HISTORY_URL = "https://api.binance.com"  # historicalTrades is not among what the market-data host serves
 WS_URL = "wss://data-stream.binance.vision"
 
-# Names of this module are found faster than attributes of another one, and these two run for every trade.
-_decode_combined, _trade = wire.decode_combined, wire.trade
+# Names of this module are found faster than attributes of another one, and these are looked up for every frame.
+_decode_combined, _trade, _candle = wire.decode_combined, wire.trade, wire.candle
+_KlineFrame, _DepthFrame = wire.KlineFrame, wire.DepthFrame
+_STREAM, _OPEN = CandleSource.STREAM, CandleSource.OPEN
 
 _HEADERS = (("X-MBX-TIME-UNIT", "MICROSECOND"),)
 _STREAMS_PER_MESSAGE = 200
@@ -42,6 +45,12 @@ _TOPICS: dict[Channel, str] = {
     "quotes": "bookTicker",
     "ticker": "ticker",
 }
+_CHANNELS: dict[str, Channel] = {
+    "trade": "trades",
+    "aggTrade": "trades",
+    **{topic: channel for channel, topic in _TOPICS.items()},
+}
+_STREAM_NAME = re.compile(rb'"stream":"([^"@]+)@([A-Za-z0-9_@]+)"')
 _ID_SPACES: dict[Channel, str] = {"candles": "minute", "book": "update", "quotes": "update", "ticker": "time"}
 
 _SHUTDOWN = (Shutdown(),)
@@ -61,8 +70,17 @@ class Binance:
         connection_window_seconds=300,
         connection_lifetime_seconds=24 * 3600,
         weight_per_minute=6000,
+        trades_page=1000,
+        candles_page=1000,
+        daily_dumps=True,
     )
-    contiguous_trade_ids = True  # of one symbol, for `t` and for `a` alike
+    promises: Mapping[Channel, Promise] = {
+        "trades": "ids",  # of one symbol, for `t` and for `a` alike
+        "candles": "grid",
+        "book": "sequence",
+        "quotes": "none",
+        "ticker": "none",
+    }
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
@@ -109,8 +127,10 @@ class Binance:
                 data = _decode_combined(frame).data
             except msgspec.ValidationError:  # raw, an acknowledgement, not collected, or wrong: rare, so it may be slow
                 return self._decode_other(frame, received_ns)
-            if data.__class__ is self._trade_type:
+            if type(data) is self._trade_type:
                 return (_trade(self._ids[data.s], data, received_ns),)  # type: ignore[arg-type]  # told by its class
+            if type(data) is _KlineFrame:
+                return self._kline(data, received_ns)
             return self._event(data, received_ns)
         except KeyError as error:
             raise Rejected(f"unknown symbol: {error}") from error
@@ -118,18 +138,18 @@ class Binance:
             raise Rejected(f"malformed frame: {error}") from error
 
     def _event(self, data: wire.Frame, received_ns: int) -> Sequence[Event]:
-        kind = data.__class__
-        if kind is self._trade_type:
-            return (wire.trade(self._ids[data.s], cast("wire.TradeFrame", data), received_ns),)
-        if isinstance(data, wire.DepthFrame):
+        if type(data) is _KlineFrame:
+            return self._kline(data, received_ns)
+        if type(data) is _DepthFrame:
             if data.U > data.u:
                 raise Rejected(f"depthUpdate: ids U={data.U}, u={data.u}")
             time_ns = wire.time_ns(data.E, received_ns)
             return (BookDelta(self._ids[data.s], data.U, data.u, None, data.b, data.a, time_ns, received_ns),)
-        if isinstance(data, wire.KlineFrame):
-            return self._kline(data, received_ns)
         if isinstance(data, wire.TickerFrame):
             return (wire.ticker(self._ids[data.s], data, received_ns),)
+        kind = data.__class__
+        if kind is self._trade_type:
+            return (_trade(self._ids[data.s], cast("wire.TradeFrame", data), received_ns),)
         return (Ignored(f"{kind.__struct_config__.tag}: trade_stream is {self._trade_stream!r}"),)
 
     def _quote(self, data: wire.QuoteFrame, received_ns: int) -> Sequence[Event]:
@@ -143,8 +163,8 @@ class Binance:
             return _OTHER_INTERVAL
         if not kline.x and not self._include_open:
             return _OPEN_CANDLE
-        source = CandleSource.STREAM if kline.x else CandleSource.OPEN
-        return (wire.candle(self._ids[data.s], kline, source, received_ns),)
+        source = _STREAM if kline.x else _OPEN
+        return (_candle(self._ids[data.s], kline, source, received_ns),)
 
     def _decode_other(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         message = orjson.loads(frame)
@@ -163,6 +183,14 @@ class Binance:
         if event is None and not data.keys().isdisjoint(("result", "error", "code")):
             return (_ack(msgspec.convert(data, wire.Answer)),)
         raise Rejected(f"unknown event: {str(event)[:40]!r}")
+
+    def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
+        found = _STREAM_NAME.search(frame, 0, _STREAM_NAME_MAX)
+        if found is None:
+            return None
+        instrument_id = self._ids.get(found[1].decode().upper())
+        channel = _CHANNELS.get(found[2].decode())
+        return None if instrument_id is None or channel is None else (instrument_id, channel)
 
     # The book: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#how-to-manage-a-local-order-book-correctly
 
@@ -215,6 +243,15 @@ class Binance:
             body, wire.decode_kline, lambda kline: wire.candle(instrument_id, kline, source, received_ns)
         )
         return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns], bad
+
+    def latest_trade_request(self, instrument: Instrument) -> Request:
+        """Of aggregates the latest itself; of single trades the 24-hour ticker, which is cheaper and names the last."""
+        if self._trade_stream == "aggTrade":
+            return self._request("aggTrades", 4, symbol=instrument.native, limit=1)
+        return self._request("ticker/24hr", 2, symbol=instrument.native)
+
+    def decode_latest_trade(self, body: bytes) -> int | None:
+        return wire.latest_trade(body)
 
     def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
         if self._trade_stream == "aggTrade":

@@ -12,6 +12,7 @@ every table has a key.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import le
 from typing import Any, cast
 
 import msgspec
@@ -21,12 +22,25 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 
 from ingest import clock
 from ingest.clock import MILLISECOND
-from ingest.records import Candle, Channel, Gap, Instrument, OrderBook, Quote, Reject, Row, Ticker, Trade
+from ingest.records import (
+    Candle,
+    Channel,
+    Gap,
+    GapState,
+    Instrument,
+    Mark,
+    OrderBook,
+    Quote,
+    Record,
+    Reject,
+    Row,
+    Ticker,
+    Trade,
+)
 from ingest.store import database
+from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
-
-Record = Row | Gap | Reject
 
 _CHANNEL: dict[type, Channel] = {
     Trade: "trades",
@@ -37,6 +51,7 @@ _CHANNEL: dict[type, Channel] = {
 }
 _BIGINT_MAX = 2**63 - 1
 _REASON_MAX = 300
+_ALL_BUT_TABS_AND_LINES = bytes(byte for byte in range(256) if byte not in b"\t\n")
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -68,14 +83,28 @@ class CopyWriter:
         self._staged: set[str] = set()
         self._stage_first: dict[str, int] = {}
 
-    async def write(self, records: Sequence[Record], *, staged: bool = False) -> Written:
-        """Store records of one type. `staged` skips the direct COPY, where duplicates are expected (repair)."""
-        if not records:
+    async def write(
+        self,
+        records: Sequence[Record],
+        *,
+        gaps: Sequence[Gap] = (),
+        marks: Sequence[Mark] = (),
+        staged: bool = False,
+    ) -> Written:
+        """Store records of one type, and in the same transaction what they say of their streams.
+
+        `staged` skips the direct COPY, where duplicates are expected (repair).
+        """
+        notes = _Notes(gaps, marks)
+        if not records and not gaps and not marks:
             return Written(0, 0, 0)
-        table = TABLES[type(records[0])]
         try:
             connection = await self._connected()
-            return await self._write(connection, table, records, staged=staged)
+            if not records:
+                async with connection.transaction(), connection.cursor() as cursor:
+                    await notes.put(cursor)
+                return Written(0, 0, 0)
+            return await self._write(connection, TABLES[type(records[0])], records, notes, staged=staged)
         except psycopg.Error as error:
             await self.close()
             raise database.translate(error) from error
@@ -93,32 +122,40 @@ class CopyWriter:
         return self._connection
 
     async def _write(
-        self, connection: AsyncConnection, table: Table, records: Sequence[Record], *, staged: bool
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes", *, staged: bool
     ) -> Written:
         stage_next = self._stage_first.get(table.name, 0)
         if staged or stage_next or table.latest_only:
             self._stage_first[table.name] = max(0, stage_next - 1)
         else:
             try:
-                return await self._copy_direct(connection, table, records)
+                return await self._copy_direct(connection, table, records, notes)
             except psycopg.errors.UniqueViolation:
                 self._stage_first[table.name] = _STAGED_BATCHES_AFTER_CONFLICT
             except (psycopg.Error, ValueError, OverflowError) as error:
                 if _blame(error) is None:
                     raise
-        return await self._bisect(connection, table, records)
+        return await self._bisect(connection, table, records, notes)
 
-    async def _copy_direct(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
+    async def _copy_direct(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
+    ) -> Written:
         block = _encode(table, records)
         async with connection.transaction(), connection.cursor() as cursor:
             await _copy(cursor, sql.Identifier("ingest", table.name), table, block)
             await _advance(cursor, records)
+            await notes.put(cursor)
         return Written(len(records), 0, 0)
 
-    async def _bisect(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
-        """Store what can be stored. Terminates: each step halves, and a single bad row is put aside."""
+    async def _bisect(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
+    ) -> Written:
+        """Store what can be stored. Terminates: each step halves, and a single bad row is put aside, and named as a gap.
+
+        The notes go with the last part, so that they never stand before rows that are not stored.
+        """
         try:
-            return await self._merge(connection, table, records)
+            return await self._merge(connection, table, records, notes)
         except (psycopg.Error, ValueError, OverflowError) as error:
             reason = _blame(error)
             if reason is None:
@@ -126,12 +163,16 @@ class CopyWriter:
         if len(records) == 1:
             async with connection.transaction(), connection.cursor() as cursor:
                 await _put_aside(cursor, [self._reject_of(table, records[0], reason)])
+                await _Notes(_missing(records[0], reason)).put(cursor)
+                await notes.put(cursor)
             return Written(0, 0, 1)
         middle = len(records) // 2
-        first = await self._bisect(connection, table, records[:middle])
-        return first + await self._bisect(connection, table, records[middle:])
+        first = await self._bisect(connection, table, records[:middle], _Notes())
+        return first + await self._bisect(connection, table, records[middle:], notes)
 
-    async def _merge(self, connection: AsyncConnection, table: Table, records: Sequence[Record]) -> Written:
+    async def _merge(
+        self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
+    ) -> Written:
         block = _encode(table, records)
         await self._prepare_stage(connection, table)
         async with connection.transaction(), connection.cursor() as cursor:
@@ -142,6 +183,7 @@ class CopyWriter:
             rejects = [self._reject_of(table, records[row[2]], row[3]) for row in found if row[0] is None]
             await _put_aside(cursor, rejects)
             await _advance(cursor, records, stored)
+            await notes.put(cursor)
         return Written(stored.total(), len(records) - stored.total() - len(rejects), len(rejects))
 
     async def _prepare_stage(self, connection: AsyncConnection, table: Table) -> None:
@@ -172,6 +214,19 @@ class CopyWriter:
         )
 
 
+class _Notes(Struct, frozen=True):
+    """What a batch says of its streams. Gaps first: a mark may pass over what they name."""
+
+    gaps: Sequence[Gap] = ()
+    marks: Sequence[Mark] = ()
+
+    async def put(self, cursor: AsyncCursor[Any]) -> None:
+        if self.gaps:
+            await cursor.execute(query("merge_gaps"), encode_gaps(self.gaps))
+        if self.marks:
+            await cursor.execute(query("mark_streams"), encode_marks(self.marks))
+
+
 class _BadBlockError(ValueError):
     """A row's own text would break out of its line."""
 
@@ -179,7 +234,8 @@ class _BadBlockError(ValueError):
 def _encode(table: Table, records: Sequence[Record]) -> bytes:
     """The batch as COPY text; a record whose text holds a tab or a line break of its own is refused."""
     block = table.encode(records)
-    if block.count(b"\n") != len(records) or block.count(b"\t") != len(records) * (len(table.columns) - 1):
+    frame = b"\t" * (len(table.columns) - 1) + b"\n"
+    if block.translate(None, _ALL_BUT_TABS_AND_LINES) != frame * len(records):
         raise _BadBlockError("a number holds a tab or a line break")
     return block
 
@@ -247,12 +303,8 @@ async def _advance(
     if channel is None:
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
-    received = Counter([row.instrument_id for row in rows])
-    latest: dict[int, Row] = {}
-    for row in rows:
-        known = latest.get(row.instrument_id)
-        if known is None or row.time_ns >= known.time_ns:
-            latest[row.instrument_id] = row
+    ids = [row.instrument_id for row in rows]
+    received, latest = Counter(ids), _latest(ids, rows)
     await cursor.execute(
         query("advance_streams"),
         {
@@ -265,6 +317,37 @@ async def _advance(
             "stored": [(received if stored is None else stored).get(i, 0) for i in latest],
         },
     )
+
+
+def _latest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
+    """Of each instrument the row with the latest time, the last one among equals."""
+    times = [row.time_ns for row in rows]
+    if all(map(le, times, times[1:])):  # in order, as they mostly are: what follows, at the speed of C
+        return dict(zip(ids, rows, strict=True))
+    latest: dict[int, Row] = {}
+    for row in rows:
+        known = latest.get(row.instrument_id)
+        if known is None or row.time_ns >= known.time_ns:
+            latest[row.instrument_id] = row
+    return latest
+
+
+def _missing(record: Record, reason: str) -> list[Gap]:
+    """The gap that a refused row leaves: its id, or its moment. Repair may find it better told by REST."""
+    channel = _CHANNEL.get(type(record))
+    if channel is None or isinstance(record, Reject | Ticker):
+        return []
+    try:
+        timestamp(record.time_ns)
+        at_ns: int | None = record.time_ns
+    except (ValueError, OverflowError):
+        at_ns = None
+    number = _sequence(record) if isinstance(record, Trade) else None
+    if at_ns is None and number is None:
+        return []
+    state: GapState = "open" if channel in ("trades", "candles") else "unrecoverable"
+    ids = (record.instrument_id, channel)
+    return [Gap(*ids, "row rejected", at_ns, at_ns, number, number, reason, state, opened_ns=record.received_ns)]
 
 
 def _sequence(row: Row) -> int | None:

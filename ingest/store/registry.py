@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 from ingest import clock
 from ingest.config.secret import redact_dsn
-from ingest.records import Channel, Instrument, Progress, Stream
+from ingest.records import Channel, Gap, Instrument, Progress, Promise, Stream
 from ingest.store import database
 from ingest.store.rows import printable
 from ingest.store.sqlfiles import query
@@ -39,9 +39,14 @@ class Registry:
         return dict(rows)
 
     async def register_streams(
-        self, streams: Sequence[Stream], id_spaces: Mapping[Channel, str], *, starting: bool = True
+        self,
+        streams: Sequence[Stream],
+        id_spaces: Mapping[Channel, str],
+        promises: Mapping[Channel, Promise],
+        *,
+        starting: bool = True,
     ) -> dict[Stream, Progress | None]:
-        """The streams that may run, each with how far it had come (None: nothing is stored).
+        """The streams that may run, each with how far it is complete (None: nothing is stored).
 
         Those whose stored ids count something else are left out. `starting` sets their state.
         """
@@ -51,13 +56,11 @@ class Registry:
                 "instrument_ids": [stream.instrument_id for stream in streams],
                 "channels": [stream.channel for stream in streams],
                 "id_spaces": [id_spaces[stream.channel] for stream in streams],
+                "promises": [promises.get(stream.channel, "none") for stream in streams],
                 "starting": starting,
             },
         )
-        admitted = {
-            (instrument_id, channel): None if last_ns is None else Progress(last_sequence, last_ns)
-            for instrument_id, channel, last_sequence, last_ns in rows
-        }
+        admitted = {(row[0], row[1]): _progress(*row) for row in rows}
         keys = {stream: (stream.instrument_id, stream.channel) for stream in streams}
         return {stream: admitted[key] for stream, key in keys.items() if key in admitted}
 
@@ -91,6 +94,23 @@ class Registry:
             await self.close()
             self._connection = await database.connect(self._url, role="registry")
         return self._connection
+
+
+def _progress(
+    instrument_id: int,
+    channel: Channel,
+    watermark_id: int | None,
+    time_ns: int | None,
+    cause: str | None,
+    *gap: Any,
+) -> Progress | None:
+    if time_ns is None:
+        return None
+    from_ns, from_id, evidence, opened_ns = gap
+    left = None
+    if cause is not None:
+        left = Gap(instrument_id, channel, cause, from_ns, None, from_id, None, evidence, opened_ns=opened_ns)
+    return Progress(watermark_id, time_ns, left)
 
 
 def _shown(detail: str | None) -> str | None:

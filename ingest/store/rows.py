@@ -11,12 +11,37 @@ from typing import Any
 
 from msgspec import Struct
 
-from ingest.clock import MICROSECOND
-from ingest.records import Candle, Gap, Levels, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.clock import SECOND
+from ingest.records import Candle, CandleSource, Gap, Levels, OrderBook, Quote, Reject, Ticker, Trade
 
 _NULL = "\\N"
+_SOURCES = {source: str(source.value) for source in CandleSource}
 _SECONDS_KEPT = 65_536
-_seconds: dict[int, str] = {}
+_MICROS = slice(-9, -3)  # of a time in nanoseconds, as text
+_THOUSAND = [f"{number:03}" for number in range(1_000)]
+
+
+class _Seconds(dict[int, str]):
+    """The text of a second since the epoch, kept for the next time."""
+
+    def __missing__(self, second: int) -> str:
+        if second < 1:  # its nanoseconds would have fewer digits
+            raise ValueError(f"{second} s is not after 1970")
+        if len(self) >= _SECONDS_KEPT:
+            self.clear()
+        text = self[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S.")
+        return text
+
+
+class _Numbers(dict[int, str]):
+    """The text of an instrument's number: there are few, and each is on many rows."""
+
+    def __missing__(self, number: int) -> str:
+        text = self[number] = str(number)
+        return text
+
+
+_seconds, _numbers = _Seconds(), _Numbers()
 
 
 def timestamp(time_ns: int) -> str:
@@ -24,17 +49,13 @@ def timestamp(time_ns: int) -> str:
 
     Raises ValueError or OverflowError outside of the years 1970 to 9999.
     """
-    micros = time_ns // MICROSECOND
-    try:
-        return f"{_seconds[micros // 1_000_000]}{str(micros)[-6:]}+00"
-    except KeyError:
-        if len(_seconds) >= _SECONDS_KEPT:
-            _seconds.clear()
-        second = micros // 1_000_000
-        if second < 1:  # and never in the table: its microseconds would have fewer digits
-            raise ValueError(f"{time_ns} ns is not after 1970") from None
-        _seconds[second] = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%d %H:%M:%S.")
-        return timestamp(time_ns)
+    return f"{_seconds[time_ns // SECOND]}{str(time_ns)[_MICROS]}+00"
+
+
+def _second(time_ns: int) -> tuple[int, str]:
+    """The start of the second that it is in, and the text of `timestamp` up to there."""
+    second = time_ns // SECOND
+    return second * SECOND, _seconds[second]
 
 
 def _escape(text: str) -> str:
@@ -48,32 +69,56 @@ def _or_null(value: object) -> object:
 
 
 def encode_trades(trades: Sequence[Trade]) -> bytes:
-    """The hottest loop of the program, so `timestamp` is written out in it."""
-    seconds, escape, lines = _seconds, _escape, []
+    """The hottest loop of the program, so `timestamp` is written out: rows mostly share a second with the last one."""
+    if not trades:
+        return b""
+    thousand, numbers, null, lines = _THOUSAND, _numbers, _NULL, []
+    start, second = _second(trades[0].time_ns)
+    received_start, received_second = _second(trades[0].received_ns)
     for t in trades:
-        time, received = t.time_ns // MICROSECOND, t.received_ns // MICROSECOND
-        try:
-            at = f"{seconds[time // 1_000_000]}{str(time)[-6:]}+00"
-            received_at = f"{seconds[received // 1_000_000]}{str(received)[-6:]}+00"
-        except KeyError:
-            at, received_at = timestamp(t.time_ns), timestamp(t.received_ns)
-        trade_id = t.trade_id if t.trade_id.isalnum() else escape(t.trade_id)
-        lines.append(f"{at}\t{t.instrument_id}\t{trade_id}\t{t.side or _NULL}\t{t.price}\t{t.amount}\t{received_at}\n")
+        at, received = t.time_ns - start, t.received_ns - received_start
+        if not 0 <= at < 1_000_000_000:
+            start, second = _second(t.time_ns)
+            at = t.time_ns - start
+        if not 0 <= received < 1_000_000_000:
+            received_start, received_second = _second(t.received_ns)
+            received = t.received_ns - received_start
+        at //= 1_000
+        received //= 1_000
+        trade_id = t.trade_id
+        if not trade_id.isdigit():
+            trade_id = _escape(trade_id)
+        lines.append(
+            f"{second}{thousand[at // 1_000]}{thousand[at % 1_000]}+00\t{numbers[t.instrument_id]}\t{trade_id}\t"
+            f"{t.side or null}\t{t.price}\t{t.amount}\t"
+            f"{received_second}{thousand[received // 1_000]}{thousand[received % 1_000]}+00\n"
+        )
     return "".join(lines).encode()
 
 
 def encode_candles(candles: Sequence[Candle]) -> bytes:
-    stamp, null = timestamp, _NULL
-    return "".join(
-        [
-            f"{stamp(c.time_ns)}\t{c.instrument_id}\t{c.open}\t{c.high}\t{c.low}\t{c.close}\t{c.volume}\t"
+    """As `encode_trades`; candles mostly share their minute, too."""
+    if not candles:
+        return b""
+    thousand, sources, null, lines = _THOUSAND, _SOURCES, _NULL, []
+    minute_ns, minute = candles[0].time_ns, timestamp(candles[0].time_ns)
+    received_start, received_second = _second(candles[0].received_ns)
+    for c in candles:
+        if c.time_ns != minute_ns:
+            minute_ns, minute = c.time_ns, timestamp(c.time_ns)
+        received = c.received_ns - received_start
+        if not 0 <= received < 1_000_000_000:
+            received_start, received_second = _second(c.received_ns)
+            received = c.received_ns - received_start
+        received //= 1_000
+        lines.append(
+            f"{minute}\t{c.instrument_id}\t{c.open}\t{c.high}\t{c.low}\t{c.close}\t{c.volume}\t"
             f"{null if c.quote_volume is None else c.quote_volume}\t{null if c.trades is None else c.trades}\t"
             f"{null if c.taker_buy_volume is None else c.taker_buy_volume}\t"
-            f"{null if c.taker_buy_quote_volume is None else c.taker_buy_quote_volume}\t"
-            f"{c.source.value}\t{stamp(c.received_ns)}\n"
-            for c in candles
-        ]
-    ).encode()
+            f"{null if c.taker_buy_quote_volume is None else c.taker_buy_quote_volume}\t{sources[c.source]}\t"
+            f"{received_second}{thousand[received // 1_000]}{thousand[received % 1_000]}+00\n"
+        )
+    return "".join(lines).encode()
 
 
 def encode_order_books(books: Sequence[OrderBook]) -> bytes:
@@ -105,16 +150,6 @@ def encode_tickers(tickers: Sequence[Ticker]) -> bytes:
             f"{null(t.ask)}\t{null(t.ask_amount)}\t{null(t.open_24h)}\t{null(t.high_24h)}\t{null(t.low_24h)}\t"
             f"{null(t.volume_24h)}\t{null(t.quote_volume_24h)}\t{timestamp(t.received_ns)}\n"
             for t in tickers
-        ]
-    ).encode()
-
-
-def encode_gaps(gaps: Sequence[Gap]) -> bytes:
-    return "".join(
-        [
-            f"{g.instrument_id}\t{g.channel}\t{_time_or_null(g.from_ns)}\t{_time_or_null(g.to_ns)}\t"
-            f"{_or_null(g.from_id)}\t{_or_null(g.to_id)}\t{_escape(g.cause)}\t{_escape(g.evidence)}\n"
-            for g in gaps
         ]
     ).encode()
 
@@ -200,12 +235,6 @@ TABLES: dict[type, Table] = {
         encode_tickers,
         merge="merge_tickers",
         latest_only=True,
-    ),
-    Gap: Table(
-        "gaps",
-        ("instrument_id", "channel", "from_time", "to_time", "from_id", "to_id", "cause", "evidence"),
-        encode_gaps,
-        merge="merge_gaps",
     ),
     Reject: Table(
         "rejected",

@@ -68,18 +68,53 @@ JOIN ingest.instruments i USING (instrument_id)
 JOIN ingest.exchanges e USING (exchange_id);
 COMMENT ON VIEW market.tickers IS 'The latest ticker of every instrument.';
 
+-- A trade may be missing in the very microsecond of the one before or after it, so both ends of a gap belong to its
+-- span; a candle's gap goes from the open of its first minute to the end of its last one. Clocks step back, and a range
+-- that ends before it starts is an error: the ends are put in order. An end that is not known is no bound.
 CREATE OR REPLACE VIEW market.gaps AS
 SELECT e.name AS exchange, i.symbol, g.channel, g.from_time, g.to_time, g.from_id, g.to_id, g.cause, g.state,
-       g.evidence, g.opened_at, g.closed_at, g.instrument_id, g.gap_id
+       g.evidence, g.opened_at, g.closed_at, g.instrument_id, g.gap_id,
+       tstzrange(CASE WHEN n.starts IS NOT NULL THEN least(n.starts, n.ends) END,
+                 CASE WHEN n.ends IS NOT NULL THEN greatest(n.starts, n.ends) + n.grain END) AS span,
+       CASE WHEN n.starts IS NOT NULL
+            THEN greatest(coalesce(n.ends, now()), n.starts) - least(n.starts, n.ends)
+                 + CASE WHEN g.channel = 'candles' AND n.ends IS NOT NULL THEN n.grain ELSE INTERVAL '0' END
+       END AS duration,
+       CASE WHEN g.to_id - g.from_id >= 0 THEN g.to_id - g.from_id + 1 WHEN g.to_id IS NOT NULL THEN 0 END AS missing_ids,
+       g.detail, g.attempts, g.updated_at
 FROM ingest.gaps g
 JOIN ingest.instruments i USING (instrument_id)
-JOIN ingest.exchanges e USING (exchange_id);
+JOIN ingest.exchanges e USING (exchange_id)
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN g.channel = 'candles' THEN date_bin('1 minute', g.from_time, 'epoch') ELSE g.from_time END AS starts,
+           CASE WHEN g.channel = 'candles' THEN date_bin('1 minute', g.to_time, 'epoch') ELSE g.to_time END AS ends,
+           CASE WHEN g.channel = 'candles' THEN INTERVAL '1 minute' ELSE INTERVAL '1 microsecond' END AS grain
+) n;
 COMMENT ON VIEW market.gaps IS 'What may be missing, where, and why.';
+COMMENT ON COLUMN market.gaps.span IS 'Outside of it nothing is missing; a bound that is not known is open.';
+COMMENT ON COLUMN market.gaps.duration IS 'Up to now while it lasts.';
+COMMENT ON COLUMN market.gaps.missing_ids IS 'How many ids were missing when it opened; NULL where ids do not tell.';
 
+-- The strict watermarks stand in scalar subqueries, so that who does not ask for them does not pay.
 CREATE OR REPLACE VIEW market.streams AS
 SELECT e.name AS exchange, i.symbol, s.channel, s.state, s.detail, s.state_since, s.last_time, s.last_received_at,
-       s.committed_at, s.rows_stored, s.rows_duplicate, s.instrument_id
+       s.committed_at, s.rows_stored, s.rows_duplicate, s.instrument_id,
+       s.promise, s.covered_from, s.watermark_id, s.proved_to, s.attested_to,
+       CASE WHEN s.watermark_id IS NOT NULL THEN
+           least(s.watermark_id,
+                 (SELECT min(g.from_id) - 1 FROM ingest.gaps g
+                  WHERE g.instrument_id = s.instrument_id AND g.channel = s.channel AND g.state <> 'repaired'))
+       END AS strict_watermark_id,
+       CASE WHEN w.reached IS NOT NULL THEN
+           least(w.reached,
+                 (SELECT min(coalesce(g.from_time, '-infinity')) FROM ingest.gaps g
+                  WHERE g.instrument_id = s.instrument_id AND g.channel = s.channel AND g.state <> 'repaired'))
+       END AS strict_watermark_time
 FROM ingest.streams s
 JOIN ingest.instruments i USING (instrument_id)
-JOIN ingest.exchanges e USING (exchange_id);
+JOIN ingest.exchanges e USING (exchange_id)
+CROSS JOIN LATERAL (SELECT CASE s.promise WHEN 'none' THEN s.attested_to ELSE s.proved_to END AS reached) w;
 COMMENT ON VIEW market.streams IS 'What is being collected, and how far it has come.';
+COMMENT ON COLUMN market.streams.watermark_id IS 'Every id up to here is stored, or named in market.gaps.';
+COMMENT ON COLUMN market.streams.strict_watermark_id IS 'Every id up to here, from the first one collected, is stored.';
+COMMENT ON COLUMN market.streams.strict_watermark_time IS 'Every row before this time, from covered_from on, is stored.';

@@ -52,7 +52,7 @@ class Daemon:
         with self.log_file.open("ab") as output:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "ingest", "run", "--config", str(config)],
-                env={**environment, "DATABASE_URL": database_url},
+                env={**environment, "DATABASE_URL": database_url, "INGEST_SPOOL__FOLDER": str(folder / "spool")},
                 stderr=output,
             )
 

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.clock import SECOND
-from ingest.collect.continuity import PATIENCE_NS, Hole, TradeRun
+from ingest.collect.continuity import PATIENCE_NS, Hole, Run
 
 
 def test_a_hole_is_reported_once_and_after_a_while() -> None:
-    run = TradeRun()
+    run = Run()
     run.see(10, 1 * SECOND, 1 * SECOND)
     run.see(14, 2 * SECOND, 2 * SECOND)
     assert run.overdue(2 * SECOND + PATIENCE_NS - 1) == []
@@ -16,8 +16,8 @@ def test_a_hole_is_reported_once_and_after_a_while() -> None:
     assert run.overdue(60 * SECOND) == []
 
 
-def test_late_ids_fill_a_hole_from_any_side() -> None:
-    run = TradeRun()
+def test_late_idsfill_a_hole_from_any_side() -> None:
+    run = Run()
     run.see(10, 0, 0)
     run.see(16, 0, 0)
     for number in (13, 11, 15):
@@ -26,7 +26,7 @@ def test_late_ids_fill_a_hole_from_any_side() -> None:
 
 
 def test_a_run_goes_on_from_where_the_stream_stood() -> None:
-    run = TradeRun(100, 5 * SECOND)
+    run = Run(100, 5 * SECOND)
     run.see(104, 9 * SECOND, 9 * SECOND)
     assert run.overdue(9 * SECOND + PATIENCE_NS) == [Hole(101, 103, 5 * SECOND, 9 * SECOND, 9 * SECOND)]
 
@@ -35,7 +35,7 @@ def test_a_run_goes_on_from_where_the_stream_stood() -> None:
 def test_what_is_reported_is_exactly_what_never_came(seen: set[int], random: object) -> None:
     order = sorted(seen)
     random.shuffle(order)  # type: ignore[attr-defined]
-    run = TradeRun(0)
+    run = Run(0)
     for number in order:
         run.see(number, 0, 0)
     missing = {number for hole in run.overdue(PATIENCE_NS) for number in range(hole.first, hole.last + 1)}

@@ -1,0 +1,55 @@
+"""What commands share: the configuration's option, and from it the configuration and the database's address."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ingest.config.source import Loaded
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="The configuration; default: $INGEST_CONFIG, else ./ingest.toml if it is there."
+    ),
+]
+
+
+def load(path: Path | None, *, required: bool = False, overrides: dict[str, object] | None = None) -> "Loaded":
+    from ingest.config.source import load
+
+    if path is None and "INGEST_CONFIG" in os.environ:
+        path = Path(os.environ["INGEST_CONFIG"])
+    if path is None and (required or Path("ingest.toml").exists()):
+        path = Path("ingest.toml")
+    return load(path, environ=os.environ, overrides=overrides)
+
+
+def load_for(exchange: str, path: Path | None) -> "Loaded":
+    """The configuration for a command that names its exchange, with the log set up."""
+    from ingest import log
+    from ingest.exchanges import ADAPTERS
+
+    loaded = load(path)
+    if exchange not in ADAPTERS:
+        raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
+    log.configure(loaded.config.log.level, loaded.config.log.format)
+    return loaded
+
+
+def configured_url(loaded: "Loaded") -> str | None:
+    from ingest.store.database import with_connect_timeout
+
+    settings = loaded.config.database
+    if settings.url is None:
+        return None
+    return with_connect_timeout(settings.url.get_secret_value(), settings.connect_timeout_seconds)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,240 @@
+"""The queue of windows to fetch by REST, shared by any number of processes, and the life of the gaps they close."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal, Self
+
+import psycopg
+from msgspec import Struct
+from psycopg import AsyncConnection
+
+from ingest.store import database
+from ingest.store.gap_parts import Fetched, Lost, Settled, conclude, execute, fetch_all, settle, shown, time_text
+from ingest.store.window import Window
+
+Purpose = Literal["repair", "backfill"]
+PURPOSES: tuple[Purpose, ...] = ("repair", "backfill")
+
+
+class Job(Struct, frozen=True):
+    """A window that `worker` has claimed. `attempts` counts the tries since the last one that brought something."""
+
+    job_id: int
+    purpose: Purpose
+    attempts: int
+    window: Window
+    worker: str
+
+
+class Planned(Struct, frozen=True):
+    """A gap that was taken up, and the windows that were queued for it."""
+
+    span: Window
+    windows: int
+
+
+class Count(Struct, frozen=True):
+    """Jobs in one state; `waiting_seconds` is the age of the oldest unfinished one."""
+
+    purpose: Purpose
+    state: str
+    jobs: int
+    waiting_seconds: float | None
+
+
+Plan = Callable[[Window], Sequence[Window]]
+
+
+class Queue:
+    """One connection. Every call opens what it needs, raises Retryable while the database is away, and may be made
+    again when it is not known whether it took effect.
+    """
+
+    def __init__(self, url: str, *, role: str = "queue") -> None:
+        self._url = url
+        self._role = role
+        self._connection: AsyncConnection | None = None
+        self._one = asyncio.Lock()  # transactions of one connection must not mix
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    # Into the queue
+
+    async def take_gaps(
+        self, instrument_ids: Sequence[int], plan: Plan, *, count: int = 100
+    ) -> tuple[list[Planned], Settled]:
+        """Queue the windows of open gaps whose end is known.
+
+        Gaps that have no window left, because nothing was missing or a crash kept them from being closed, are closed.
+        """
+        async with self._transaction() as connection:
+            found = await fetch_all(connection, "queue_open_gaps", instrument_ids=list(instrument_ids), count=count)
+            gaps = {gap_id: Window(*span) for gap_id, *span in found}
+            planned = {gap_id: plan(span) for gap_id, span in gaps.items()}
+            if gaps:
+                pairs = [(gap_id, window) for gap_id, windows in planned.items() for window in windows]
+                await _add(connection, "repair", pairs)
+                await execute(connection, "queue_begin_gaps", gap_ids=list(gaps))
+            repaired = await settle(connection, instrument_ids)
+        return [Planned(gaps[gap_id], len(windows)) for gap_id, windows in planned.items()], Settled(repaired, [])
+
+    async def add(self, windows: Iterable[Window]) -> None:
+        """Queue windows of a backfill. Not idempotent: the caller plans only what no job holds."""
+        async with self._transaction() as connection:
+            await _add(connection, "backfill", [(None, window) for window in windows])
+
+    # Out of it
+
+    async def claim(
+        self,
+        instrument_ids: Sequence[int],
+        worker: str,
+        *,
+        count: int = 1,
+        seconds: float = 120.0,
+        purposes: Sequence[Purpose] = PURPOSES,
+    ) -> list[Job]:
+        """Windows that are due, for `seconds`: repairs first, then the oldest. No two callers get the same one."""
+        async with self._transaction() as connection:
+            rows = await fetch_all(
+                connection,
+                "queue_claim",
+                instrument_ids=list(instrument_ids),
+                worker=worker,
+                count=count,
+                seconds=seconds,
+                purposes=list(purposes),
+            )
+        return [Job(job_id, purpose, attempts, Window(*span), worker) for job_id, purpose, attempts, *span in rows]
+
+    async def extend(self, job: Job, seconds: float) -> bool:
+        """Keep a claim for `seconds` from now; False when it has passed to another worker."""
+        async with self._transaction() as connection:
+            return bool(
+                await fetch_all(connection, "queue_extend", job_id=job.job_id, worker=job.worker, seconds=seconds)
+            )
+
+    # The next four do nothing, and return None, when the claim has passed to another worker.
+
+    async def finish(self, job: Job, fetched: Fetched, lost: Sequence[Lost] = ()) -> Settled | None:
+        """All that can be had of the window is stored, or is in `lost`."""
+        return await self._end(job, fetched, lost, state="done", error=None)
+
+    async def fail(self, job: Job, lost: Lost) -> Settled | None:
+        """The window cannot be fetched; `lost` says what becomes of it."""
+        return await self._end(job, Fetched(), (lost,), state="failed", error=lost.detail)
+
+    async def advance(
+        self, job: Job, rest: Window, fetched: Fetched, lost: Sequence[Lost] = (), *, seconds: float, error: str
+    ) -> Settled | None:
+        """All that can be had of the window before `rest`, its last part, is stored; `rest` is tried in `seconds`."""
+        part = job.window.before(rest)
+        assert part is not None  # noqa: S101 - else nothing has advanced, and it is to be postponed
+        async with self._held(job) as held:
+            if held is None:
+                return None
+            connection, gap_id = held
+            await execute(
+                connection,
+                "queue_part_done",
+                job_id=job.job_id,
+                from_time=time_text(rest.from_ns),
+                from_id=rest.from_id,
+                error=shown(error),
+                seconds=seconds,
+                part_from_time=time_text(part.from_ns if part.from_id is None else fetched.first_ns or part.from_ns),
+                part_to_time=time_text(part.to_ns if part.from_id is None else fetched.last_ns or part.to_ns),
+                part_from_id=part.from_id,
+                part_to_id=part.to_id,
+                rows_stored=fetched.stored,
+                rows_known=fetched.known,
+            )
+            return await conclude(connection, gap_id, part, fetched, lost)
+
+    async def postpone(self, job: Job, seconds: float, error: str | None, *, counted: bool = False) -> None:
+        """Give it back, to be tried in `seconds`; `counted` where the try counts against it."""
+        async with self._transaction() as connection:
+            await execute(
+                connection,
+                "queue_postpone",
+                job_id=job.job_id,
+                worker=job.worker,
+                seconds=seconds,
+                error=None if error is None else shown(error),
+                counted=int(counted),
+            )
+
+    async def release(self, job: Job) -> None:
+        """Give it back untried."""
+        await self.postpone(job, 0.0, None)
+
+    async def counts(self) -> list[Count]:
+        """How many windows are in which state."""
+        async with self._transaction() as connection:
+            return [Count(*row) for row in await fetch_all(connection, "queue_counts")]
+
+    async def _end(
+        self, job: Job, fetched: Fetched, lost: Sequence[Lost], *, state: str, error: str | None
+    ) -> Settled | None:
+        async with self._held(job) as held:
+            if held is None:
+                return None
+            connection, gap_id = held
+            await execute(
+                connection,
+                "queue_end",
+                job_id=job.job_id,
+                state=state,
+                error=None if error is None else shown(error),
+                rows_stored=fetched.stored,
+                rows_known=fetched.known,
+                first_time=time_text(fetched.first_ns),
+                last_time=time_text(fetched.last_ns),
+            )
+            return await conclude(connection, gap_id, job.window, fetched, lost)
+
+    @asynccontextmanager
+    async def _held(self, job: Job) -> AsyncIterator[tuple[AsyncConnection, int | None] | None]:
+        """A transaction in which the claim holds, and its gap; None when it does not hold any more."""
+        async with self._transaction() as connection:
+            await execute(connection, "queue_lock", instrument_id=job.window.instrument_id)
+            rows = await fetch_all(connection, "queue_held", job_id=job.job_id, worker=job.worker)
+            yield (connection, rows[0][0]) if rows else None
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
+        async with self._one:
+            try:
+                if self._connection is None or self._connection.broken or self._connection.closed:
+                    await self.close()
+                    self._connection = await database.connect(self._url, role=self._role)
+                async with self._connection.transaction():
+                    yield self._connection
+            except psycopg.Error as error:
+                await self.close()
+                raise database.translate(error) from error
+
+
+async def _add(connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]) -> None:
+    await execute(
+        connection,
+        "queue_add",
+        purpose=purpose,
+        gap_ids=[gap_id for gap_id, _ in windows],
+        instrument_ids=[window.instrument_id for _, window in windows],
+        channels=[window.channel for _, window in windows],
+        from_times=[time_text(window.from_ns) for _, window in windows],
+        to_times=[time_text(window.to_ns) for _, window in windows],
+        from_ids=[window.from_id for _, window in windows],
+        to_ids=[window.to_id for _, window in windows],
+    )
