@@ -178,7 +178,7 @@ def _examine(connection: Connection, stream: _Stream, since: datetime | None, un
         )
     ]
     missing += _holes(connection, stream, since, until)
-    missing.sort(key=lambda each: (each.from_time, each.to_time))
+    missing.sort(key=lambda each: (each.from_time, each.to_time, each.from_id or 0))
     proved, attested, gap = _rows(connection, "coverage_percent", span)[0]
     return StreamReport(stream.exchange, stream.symbol, stream.channel, starts, ends, proved, attested, gap, missing)
 
@@ -193,13 +193,12 @@ def _holes(
 ) -> Iterator[Missing]:
     """What is missing between the stored rows and no gap names.
 
-    Without `since`, where its rows are still kept; and never behind the watermark of a stream that may be running,
-    for there rows are on their way.
+    Without `since`, where its rows are still kept; and never behind the watermark: what comes there is on its way, or
+    the daemon fetches it when it starts.
     """
     kept = [moment for moment in (stream.covered_from, stream.kept_from) if moment is not None]
     starts = since or max(kept, default=None)
-    reached = stream.proved_to if until is None or stream.state != "stopped" else None
-    ends = min(moment for moment in (until, reached, stream.now) if moment is not None)
+    ends = min(moment for moment in (until, stream.proved_to, stream.now) if moment is not None)
     if starts is None or starts >= ends:
         return
     span: dict[str, Any] = {"instrument_id": stream.instrument_id, "from_time": starts, "to_time": ends}
@@ -207,7 +206,7 @@ def _holes(
         before, after = _rows(connection, "trades_around", span)[0]
         if since is not None and before is not None:
             span["from_time"] = before
-        if until is not None and after is not None:
+        if until == ends and after is not None:
             span["to_time"] = after
         for from_id, to_id, from_time, to_time in _rows(connection, "find_trade_holes", span):
             yield _hole(stream, from_time, to_time + _MICROSECOND, from_id, to_id)

@@ -149,8 +149,8 @@ async def _settle(
     if written.rejected:
         settled = []
         for reading in readings:
-            again = await _store(connection, writer, reading[1])
-            if again.rejected:
+            again = [await _store(connection, writer, [row]) for row in reading[1]]
+            if any(each.rejected for each in again):
                 outcome.failing["the database refuses it"] += 1
             else:
                 settled.append(reading)
@@ -170,7 +170,7 @@ async def _store(connection: AsyncConnection, writer: CopyWriter, rows: Iterable
     for kind, of_kind in by_type.items():
         part = await writer.write(of_kind, staged=True)
         written += part
-        if kind in _CHANNEL_OF_LATE:
+        if kind in _CHANNEL_OF_LATE and not part.rejected:
             await _tell_rollups(connection, _CHANNEL_OF_LATE[kind], of_kind)
     return written
 

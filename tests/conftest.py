@@ -29,7 +29,7 @@ from ingest.errors import DatabaseUnavailable
 from ingest.store.database import with_database
 from ingest.store.migrate import migrate
 
-COMMUNITY_IMAGE = "timescale/timescaledb:2.29.2-pg18"
+COMMUNITY_IMAGE = "timescale/timescaledb:2.29.2-pg17"
 _CONTAINER_SECONDS = 90
 _MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108 - the mount; a folder of our own is made below it
 _MEMORY_BYTES = 2 * 1024**3

@@ -193,6 +193,7 @@ class Feed:
             first_minute, last_minute = candles[0].time_ns // clock.MINUTE, last.time_ns // clock.MINUTE
             run.see(last_minute, last.time_ns, last.received_ns)
             run.fill(first_minute, last_minute)
+            self.ledger.latest(account.stream, last_minute, last.received_ns)
 
     def minutes_without_candle(self, stream: Stream, now_ns: int) -> int:
         """How many minutes ago the latest candle opened; 0 when there was none yet."""

@@ -127,15 +127,17 @@ class Ledger:
         self._close(account, to_ns, "open" if history else "unrecoverable", evidence)
 
     def latest(self, stream: Stream, number: int | None, now_ns: int) -> None:
-        """The venue says what its latest trade id is (None: there never was a trade)."""
+        """The venue says what its latest number is, a trade's id or a candle's minute (None: there never was one)."""
         account = self.accounts.get(_key(stream))
         if account is None or account.run is None:
             return
         run, gap = account.run, account.gap
         if number is None or (run.last is not None and number <= run.last):
             account.silence.real(now_ns)
-            if gap is not None and account.live and (gap.from_id is None or number is None or number < gap.from_id):
-                self._close(account, now_ns, "repaired", f"the venue's latest id is {number}")
+            first = None if gap is None else _first_missing(gap)
+            if gap is not None and account.live and (first is None or number is None or number < first):
+                told = "the venue has nothing newer" if number is None else f"the venue's latest is {number}"
+                self._close(account, now_ns, "repaired", told)
         elif gap is not None or run.last is None:
             run.expect(number, now_ns)
         else:

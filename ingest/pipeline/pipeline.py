@@ -204,6 +204,8 @@ class Pipeline:
                 self._count(entry.batch, written)
         elif not await self._on_disk(lambda spool: spool.blocked(index)):
             lane.on_disk = lane.spills != spills
+            if not lane.on_disk and spills:
+                log.info("spool.drained", spooled_rows=self.counts.spooled)
         elif self._closed:
             lane.away = True  # the batches before ours are another lane's, and may take long
         else:
@@ -259,6 +261,8 @@ class Pipeline:
                 except SpoolError as error:
                     log.error("spool.refuses", error=str(error), held_rows=self.held_rows)
                     return False
+                if not lane.on_disk:
+                    log.warning("spool.filling", held_rows=self.held_rows, reason="the database is away or too slow")
                 lane.on_disk = True
                 lane.spills += 1
                 for batch in batches:
@@ -286,6 +290,8 @@ class Pipeline:
         self.counts.duplicate += written.duplicate
         self.counts.rejected += written.rejected
         self.counts.lag_ns = self._now_ns() - batch.opened_ns
+        if not batch.records:
+            return
         log.debug(
             "batch.committed",
             table=batch.table.__name__,

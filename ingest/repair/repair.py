@@ -13,7 +13,7 @@ import structlog
 
 from ingest import clock, retry
 from ingest.clock import MINUTE, SECOND, Clock
-from ingest.errors import Blocked, IngestError, Rejected, Retryable
+from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Bad, Request
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Reply
@@ -44,6 +44,10 @@ _TRAILING_KEPT = 1_000
 _GRACE_NS = 10 * SECOND
 """A minute counts as over this long after its end, by the venue's clock: its last trades must have arrived there."""
 _ALL_NS = 2**63 - 1
+
+
+class _BrokenError(Exception):
+    """A statement that cannot succeed: it concerns one window, and the others are not to wait for it."""
 
 
 class Source(Protocol):
@@ -94,14 +98,15 @@ class Repair:
 
     async def run(self) -> None:
         """Repair what there is, and wait for more, until cancelled."""
+        crashes = Backoff(first_seconds=_FIRST_WAIT_SECONDS, cap_seconds=_LONGEST_WAIT_SECONDS)
         while True:
             try:
-                busy = await self.step()
+                if not await self.step():
+                    await self._idle()
+                crashes.reset()
             except Exception:
                 log.exception("repair.crashed", exchange=self._exchange)  # the live streams are not to suffer for it
-                busy = False
-            if not busy:
-                await self._idle()
+                await asyncio.sleep(crashes.next_seconds())
 
     async def step(self) -> bool:
         """Plan what is open and work on one window; False when none is due. Waits while the database is away."""
@@ -287,10 +292,13 @@ class Repair:
         await self._store([Reject(self._exchange, stream, row.reason, row.payload, received_ns) for row in bad])
 
     async def _ask(self, call: Callable[[], Awaitable[Result]]) -> Result:
-        """Call the database until it answers."""
+        """Call the database until it answers. Raises _BrokenError for what waiting will not mend."""
         async for attempt in retry.database(self._says.database_away):
             with attempt:
-                return await call()
+                try:
+                    return await call()
+                except Fatal as error:
+                    raise _BrokenError(str(error)) from error
         raise AssertionError("unreachable: it is tried until it answers")
 
 

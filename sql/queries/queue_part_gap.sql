@@ -6,7 +6,7 @@ SELECT %(instrument_id)s, %(channel)s, %(from_time)s::timestamptz, %(to_time)s::
        coalesce(o.cause, 'backfill'), coalesce(o.evidence, ''), coalesce(o.opened_at, now()), coalesce(o.attempts, 1),
        %(state)s, %(detail)s, CASE WHEN %(state)s = 'unrecoverable' THEN now() END
 FROM (SELECT) one LEFT JOIN ingest.gaps o ON o.gap_id = %(gap_id)s
-ON CONFLICT (instrument_id, channel, from_time, from_id, cause) DO UPDATE
+ON CONFLICT (instrument_id, channel, opened_at, from_time, from_id, cause) DO UPDATE
 SET to_time = greatest(g.to_time, excluded.to_time), to_id = greatest(g.to_id, excluded.to_id),
     state = excluded.state, detail = excluded.detail, closed_at = excluded.closed_at, updated_at = now()
 RETURNING gap_id

@@ -127,7 +127,8 @@ def daemon(venue: Ready, url: str, folder: Path, channels: tuple[str, ...]) -> I
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
     command = [sys.executable, "-m", "ingest", "run", "--config", str(config)]
-    with _process(command, {**environment, "DATABASE_URL": url}, folder / "daemon.log") as process:
+    environment |= {"DATABASE_URL": url, "INGEST_SPOOL__FOLDER": str(folder / "spool")}
+    with _process(command, environment, folder / "daemon.log") as process:
         yield process
 
 

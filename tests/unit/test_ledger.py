@@ -90,7 +90,7 @@ def test_a_quiet_market_is_asked_about_after_a_restart_and_its_gap_is_closed_by_
     desk.ledger.latest(TRADES, 100, NOON + 2 * SECOND)
     assert (desk.gaps()[-1].state, desk.gaps()[-1].evidence) == (
         "repaired",
-        "the daemon did not run; the venue's latest id is 100",
+        "the daemon did not run; the venue's latest is 100",
     )
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from ingest.records import Candle, CandleSource, Gap, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import Candle, CandleSource, Gap, OrderBook, Quote, Reject, Side, Ticker, Trade
 from ingest.store import rows
 from ingest.store.rows import (
     TABLES,
@@ -59,6 +59,46 @@ def test_trades() -> None:
         b"2026-11-21 12:00:00.000000+00\t7\t42\tsell\t0.10\t5.000\t2026-11-21 12:00:00.000001+00\n"
         b"2026-11-21 12:00:00.000000+00\t7\ta\\tb\\\\c\\nd\\re\t\\N\t0.10\t5.000\t2026-11-21 12:00:00.000001+00\n"
     )
+
+
+SECOND = 1_000_000_000
+AROUND = [NOON, NOON + SECOND - 1, NOON + SECOND, NOON + 7 * SECOND + 1_000, NOON - 1, NOON + 999_999, SECOND, NOON]
+"""Within a second, over its edge, forwards and back."""
+
+
+def test_times_of_trades_and_candles_are_those_of_timestamp() -> None:
+    pairs = [(first, second) for first in AROUND for second in AROUND]
+    trades = [msgspec.structs.replace(TRADE, time_ns=first, received_ns=second) for first, second in pairs]
+    candle = Candle(7, NOON, "1", "4", "0.5", "2", "10", "20", 3, "5", "6", CandleSource.REST, NOON)
+    candles = [msgspec.structs.replace(candle, time_ns=first, received_ns=second) for first, second in pairs]
+    for block in (encode_trades(trades), encode_candles(candles)):
+        fields = [line.split("\t") for line in block.decode().splitlines()]
+        assert [(row[0], row[-1]) for row in fields] == [
+            (timestamp(first), timestamp(second)) for first, second in pairs
+        ]
+
+
+@pytest.mark.parametrize("time_ns", [0, -1, -(2**63), 999_999_999, 10**25, -(10**30), -(10**30) + 5])
+@pytest.mark.parametrize("field", ["time_ns", "received_ns"])
+def test_a_row_of_a_time_that_cannot_be_is_refused_wherever_it_stands(field: str, time_ns: int) -> None:
+    candle = Candle(7, NOON, "1", "4", "0.5", "2", "10", "20", 3, "5", "6", CandleSource.REST, NOON)
+    for good in (TRADE, candle):
+        bad = msgspec.structs.replace(good, **{field: time_ns})
+        for records in ([bad], [good, bad], [bad, good]):
+            with pytest.raises((ValueError, OverflowError)):
+                TABLES[type(good)].encode(records)
+
+
+@pytest.mark.parametrize(
+    "trade_id", ["a\tb", "a\nb", "a\rb", "a\\b", "\\N", "\\", "a\tb\nc", "\n\t\t\t\t\t\t"], ids=ascii
+)
+@pytest.mark.parametrize("sides", [("buy", "buy"), (None, "buy"), (None, None)])
+def test_an_id_is_escaped_whatever_stands_beside_it(trade_id: str, sides: tuple[Side | None, Side | None]) -> None:
+    first = msgspec.structs.replace(TRADE, trade_id=trade_id, side=sides[0])
+    second = msgspec.structs.replace(TRADE, side=sides[1])
+    escaped = trade_id.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    plain = encode_trades([msgspec.structs.replace(first, trade_id="ID"), second]).decode()
+    assert encode_trades([first, second]).decode() == plain.replace("ID", escaped)
 
 
 def test_candles() -> None:

@@ -11,15 +11,18 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ingest"
 LAYERS = [
     {"errors", "clock", "digits", "records", "retry"},
     {"config"},
-    {"log", "embedded"},
+    {"log", "terminal", "embedded", "estimate"},
     {"exchanges"},
     {"store"},
     {"pipeline"},
+    {"repair"},
     {"collect"},
-    {"operate", "venues", "recording"},
-    {"daemon", "observe", "replay", "record", "probe", "status"},
+    {"operate", "venues", "recording", "spooled"},
+    {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
+    | {"gaps", "rejected", "rejected_retry"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
+    {"reference"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
