@@ -122,7 +122,7 @@ class Daemon:
         return Exit.FAILED if lost else Exit.OK
 
     async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
-        """Take what was received, deliver it or put it on disk, save the last states; return how many rows were lost."""
+        """Take what was received, deliver it or put it on disk, save the last states; count the lost rows."""
         loop = asyncio.get_running_loop()
         _, unfinished = await asyncio.wait(self._intakes, timeout=max(0.0, deadline - loop.time()))
         for intake in unfinished:

@@ -12,7 +12,7 @@ from ingest.collect.feed import Feed
 from ingest.config.model import Config
 from ingest.exchanges.adapter import Adapter
 from ingest.recording import Recorder
-from ingest.records import CHANNELS, Gap, Instrument, Item, Mark, Progress, Stream, Trade
+from ingest.records import CHANNELS, Gap, Instrument, Item, Progress, Stream, Trade
 from ingest.store.registry import State
 
 

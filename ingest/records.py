@@ -168,8 +168,9 @@ class Gap(Struct, frozen=True):
 class Mark(Struct, frozen=True):
     """How far a stream is complete: all that came before it was put before it, or is named as a gap.
 
-    `id` is the last contiguous id (of candles: the minute since the epoch), None where ids promise nothing. Up to `proved_ns` ids, sequence or grid show that
-    nothing is missing; up to `attested_ns` the stream was subscribed and its line alive. Collecting began at `began_ns`.
+    `id` is the last contiguous id (of candles: the minute since the epoch), None where ids promise nothing. Up to
+    `proved_ns` ids, sequence or grid show that nothing is missing; up to `attested_ns` the stream was subscribed and
+    its line alive (both exclusive). Collecting began at `began_ns`.
     """
 
     instrument_id: int

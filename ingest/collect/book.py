@@ -13,7 +13,7 @@ from enum import Enum
 
 from ingest import digits
 from ingest.errors import Rejected
-from ingest.records import BookDelta, BookState, Levels
+from ingest.records import BookDelta, BookState, Levels, OrderBook
 
 Follows = Callable[[int, BookDelta], bool | None]
 """`Adapter.follows`: True continues, None is known already, False is a break."""
@@ -111,6 +111,11 @@ class Book:
     def top(self) -> tuple[Levels, Levels]:
         """(bids, asks), at most `depth` levels each, best first."""
         return self._bids.top(self.depth), self._asks.top(self.depth)
+
+    def sample(self, tick_ns: int) -> OrderBook:
+        """What is stored at a tick."""
+        ids, (bids, asks) = (self.instrument_id, tick_ns, self.event_ns, self.sequence), self.top()
+        return OrderBook(*ids, bids, asks, self.in_sync, self.received_ns)
 
     def apply(self, delta: BookDelta) -> Need:
         """Take the next delta. Raises Rejected for levels that are no numbers: the next delta then asks."""

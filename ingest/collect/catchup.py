@@ -101,7 +101,8 @@ class Catchup:
                 feed.join(self._adapter.decode_book(reply.body, instrument_id, self._depth, reply.received_ns))
             except IngestError as error:
                 log.warning("book.snapshot_failed", symbol=instrument.symbol, error=str(error))
-                feed.books[instrument_id].give_up_waiting()  # its next change asks again
+                if (book := feed.books.get(instrument_id)) is not None:  # it may be collected no more
+                    book.give_up_waiting()  # its next change asks again
                 await asyncio.sleep(_PAUSE_AFTER_FAILURE_SECONDS)
 
     async def fetch_candles(self, feed: Feed) -> None:
@@ -152,9 +153,7 @@ class Catchup:
                     feed.ledger.latest(stream, self._adapter.decode_latest_trade(reply.body), clock.now_ns())
                 else:
                     reply = await self._fetch(self._adapter.book_request(instrument, self._depth))
-                    state = self._adapter.decode_book(
-                        reply.body, stream.instrument_id, self._depth, reply.received_ns
-                    )
+                    state = self._adapter.decode_book(reply.body, stream.instrument_id, self._depth, reply.received_ns)
                     feed.check(stream, state, clock.now_ns())
             except IngestError as error:
                 log.warning("stream.check_failed", stream=str(stream), error=str(error))

@@ -226,7 +226,8 @@ class Collector:
                 self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
                 self._native_ids.update({instrument.native: ids[instrument.symbol] for instrument in chosen})
                 streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
-                return await self._admitted(streams)
+                running = {(stream.instrument_id, stream.channel): stream for stream in self._streams}
+                return await self._admitted([running.get((s.instrument_id, s.channel), s) for s in streams])
             except Retryable as error:
                 delay = max(backoff.next_seconds(), error.retry_after_seconds or 0.0)
                 if isinstance(error, Blocked):
@@ -240,14 +241,16 @@ class Collector:
                 await asyncio.sleep(delay)
 
     async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
+        """Those of the streams that may run. Of one that is running already the venue's description may have changed."""
         adapter = self._new_adapter(self._native_ids)
-        admitted = await self._admit(streams, adapter)
-        for stream in streams:
+        new = [stream for stream in streams if stream not in self._streams]
+        admitted = {stream: None for stream in streams if stream in self._streams} | dict(await self._admit(new, adapter))
+        for stream in new:
             if stream not in admitted:
                 log.error(
                     "stream.refused",
                     stream=str(stream),
-                    reason=f"its stored ids are not of kind {adapter.id_space(stream.channel)!r}, never mixed with others",
+                    reason=f"its stored ids are of another kind than {adapter.id_space(stream.channel)!r}; never mixed",
                     remedy=f"set [exchanges.{stream.instrument.exchange}] trade_stream back",
                 )
         return admitted
@@ -262,7 +265,8 @@ class Collector:
             on_change=on_change,
         )
 
-    def _on_live(self, streams: Sequence[Stream]) -> None:
+    def _on_live(self, subscribed: Sequence[Stream]) -> None:
+        streams = [stream for stream in subscribed if stream in self._streams]  # some may be collected no more
         log.info("streams.live", exchange=self._settings.exchange, streams=len(streams))
         self._set_state(streams, "live", None)
         assert self._catchup is not None  # noqa: S101 - sessions start after it
@@ -276,7 +280,8 @@ class Collector:
                 self._catchup.want_boundary(stream.instrument_id)
         self._live_before.update(streams)
 
-    def _on_lost(self, streams: Sequence[Stream], error: Retryable, heard_ns: int) -> None:
+    def _on_lost(self, subscribed: Sequence[Stream], error: Retryable, heard_ns: int) -> None:
+        streams = [stream for stream in subscribed if stream in self._streams]
         cause = "no room for more" if self.full else "disconnected"
         now_ns = clock.now_ns()
         self.feed.disconnected(streams, cause, heard_ns or now_ns, now_ns, str(error))
@@ -301,8 +306,8 @@ class Collector:
             self._catchup.want_check(stream)
             return
         account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
-        self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
         account.silence.real(clock.now_ns())
+        self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
         if stream.channel == "candles":
             self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)
 

@@ -22,7 +22,7 @@ class Hole(Struct):
 
 
 class Run:
-    """The numbers of one stream. Give it every number (`see`); ask for holes that nothing filled in time (`overdue`)."""
+    """The numbers of one stream. Give it every one (`see`); ask for holes that nothing filled in time (`overdue`)."""
 
     __slots__ = ("_holes", "_patience_ns", "last", "last_ns")
 

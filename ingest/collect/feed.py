@@ -25,10 +25,10 @@ from ingest.records import (
     Channel,
     Gap,
     Item,
-    OrderBook,
     Progress,
     Quote,
     Reject,
+    Row,
     Stream,
     Ticker,
     Trade,
@@ -45,7 +45,8 @@ _MISSED_TICKS_MAX = 60
 
 class Wants(Struct, frozen=True):
     """What a feed may ask for: of REST a snapshot for a book, the latest minutes of candles, whether a quiet stream is
-    dead; and another subscription for one that is."""
+    dead; and another subscription for one that is.
+    """
 
     book: Callable[[int], None]
     candles: Callable[[int, int], None]
@@ -56,9 +57,7 @@ class Wants(Struct, frozen=True):
 class Feed:
     """Rows of one venue go to `put`; what only REST can give is asked for through `wants`."""
 
-    def __init__(
-        self, exchange: str, put: Callable[[Iterable[Item]], None], wants: Wants, *, cadence_ns: int
-    ) -> None:
+    def __init__(self, exchange: str, put: Callable[[Iterable[Item]], None], wants: Wants, *, cadence_ns: int) -> None:
         self.exchange = exchange
         self.frames = 0
         self.kinds: Counter[str] = Counter()
@@ -71,10 +70,14 @@ class Feed:
         self._cadence_ns = cadence_ns
         self._next_tick_ns = 0
         self._held_since_ns = 0
-        self.ledger = Ledger(put, suspect=wants.check, renew=wants.renew)
+        self.ledger = Ledger(put, suspect=wants.check, renew=self._dead)
         self._runs: dict[int, Run] = {}  # of trades
+        self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
         self._last_quote: dict[int, Quote] = {}
         self._last_ticker: dict[int, Ticker] = {}
+        latest = {"trades": self._last_trade, "quotes": self._last_quote, "ticker": self._last_ticker}
+        self._latest: Mapping[Channel, Mapping[int, Row]] = latest  # type: ignore[assignment]  # they are only read
+        self._best: dict[int, tuple[tuple[str, str], ...]] = {}  # what the venue said when a quiet quote was checked
         self._deferred: dict[int, list[BookDelta]] = {}  # adapter of a connection that takes over → its changes
         self._doubtful: list[Account] = []  # a frame was lost that may have been theirs
 
@@ -136,7 +139,7 @@ class Feed:
             kind = event.__class__
             self.kinds[kind.__name__] += 1
             if kind is Trade:
-                self._trade(event, adapter, received_ns)  # type: ignore[arg-type]
+                self._trade(event, received_ns)  # type: ignore[arg-type]
             elif kind is BookDelta:
                 self._delta(event, adapter)  # type: ignore[arg-type]
             elif kind is Quote:
@@ -156,13 +159,15 @@ class Feed:
                 self._put((event,))
         return controls
 
-    def _trade(self, trade: Trade, adapter: Adapter, received_ns: int) -> None:
+    def _trade(self, trade: Trade, received_ns: int) -> None:
         self._put((trade,))
         if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
             self.latest_event_ns = trade.time_ns
         run = self._runs.get(trade.instrument_id)
         if run is not None:
             run.see(int(trade.trade_id), trade.time_ns, received_ns)
+        else:
+            self._last_trade[trade.instrument_id] = trade
 
     def _quote(self, quote: Quote) -> None:
         """Each state once: while a connection is replaced, two deliver it, at different times of receipt."""
@@ -207,9 +212,9 @@ class Feed:
         for account in accounts.values() if found is None else filter(None, (accounts.get(found),)):
             told = account.run is not None and found is None
             if account.live and account.stream.channel != "book" and not told:
-                self.ledger.suspend(account, "frame rejected", now_ns, now_ns, reason[:_REASON_MAX])
-                if account.run is None:
+                if account.gap is None and account.run is None:
                     self._doubtful.append(account)
+                self.ledger.suspend(account, "frame rejected", now_ns, now_ns, reason[:_REASON_MAX])
 
     # Books
 
@@ -278,9 +283,7 @@ class Feed:
         for stream in streams:
             self.ledger.live(stream, now_ns)
 
-    def disconnected(
-        self, streams: Sequence[Stream], cause: str, since_ns: int, now_ns: int, evidence: str
-    ) -> None:
+    def disconnected(self, streams: Sequence[Stream], cause: str, since_ns: int, now_ns: int, evidence: str) -> None:
         """The connection of these streams is gone since `since_ns` and no other one delivers them."""
         self._witness()
         for stream in streams:
@@ -293,21 +296,36 @@ class Feed:
             self.ledger.lost(stream, cause, since_ns, now_ns, evidence)
 
     def check(self, stream: Stream, state: BookState, now_ns: int) -> None:
-        """A snapshot asked for because `stream` (a book, or quotes) was quiet: is there news that it did not bring?"""
+        """A snapshot asked for because `stream` (a book, or quotes) was quiet: is there news that it did not bring?
+
+        One that brought nothing at all is compared with this snapshot the next time.
+        """
         account = self.ledger.accounts.get((stream.instrument_id, stream.channel))
         if account is None:
             return
         if stream.channel == "quotes":
             last = self._last_quote.get(stream.instrument_id)
             best = (*state.bids[:1], *state.asks[:1])
-            known = last is None or best == ((last.bid, last.bid_amount), (last.ask, last.ask_amount))
+            shown = self._best.get(stream.instrument_id, best)
+            if last is not None:
+                shown = ((last.bid, last.bid_amount), (last.ask, last.ask_amount))
+            self._best[stream.instrument_id] = best
+            known = best == shown or len(best) < len(("bid", "ask"))  # of a book without one side there is no quote
         else:
             sequence = self.books[stream.instrument_id].sequence
-            known = sequence is not None and state.sequence <= sequence
+            known = sequence is None or state.sequence <= sequence
+            if sequence is None:
+                self._unasked(state)
         if known:
             account.silence.real(now_ns)
         else:
             self.ledger.doubt(account, now_ns)
+
+    def _dead(self, stream: Stream) -> None:
+        """A silent book is not to be believed until the next snapshot, also where what comes late would continue it."""
+        if stream.channel == "book":
+            self.books[stream.instrument_id].desync("its stream is silent")
+        self._wants.renew(stream)
 
     def _broken(self, book: Book, since_ns: int, now_ns: int) -> None:
         account = self.ledger.accounts[book.instrument_id, "book"]
@@ -335,11 +353,12 @@ class Feed:
             self._put([_unsampled(book, since_ns, now_ns) for book in self.books.values() if book.known])
         first = max(first, last - _MISSED_TICKS_MAX * self._cadence_ns)
         for tick_ns in range(first, last + 1, self._cadence_ns):
-            self._put([_snapshot(book, tick_ns) for book in self.books.values() if book.known])
+            self._put([book.sample(tick_ns) for book in self.books.values() if book.known])
         self._witness()
         doubtful, self._doubtful = self._doubtful, []
         for account in doubtful:
-            self.ledger.resume(account, now_ns)
+            if account.live:  # else the gap has become that of a lost line
+                self.ledger.resume(account, now_ns)
         self.ledger.tick(now_ns)
 
     def _witness(self) -> None:
@@ -352,7 +371,7 @@ class Feed:
                 account.token = book.sequence
                 account.seen_ns = max(account.seen_ns, book.received_ns)
             else:
-                latest = (self._last_quote if channel == "quotes" else self._last_ticker).get(instrument_id)
+                latest = self._latest[channel].get(instrument_id)
                 if latest is not None:
                     account.token, account.seen_ns = latest, latest.received_ns
 
@@ -371,13 +390,6 @@ class Feed:
         reason = reason[:_REASON_MAX]
         log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
         self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
-
-
-def _snapshot(book: Book, tick_ns: int) -> OrderBook:
-    bids, asks = book.top()
-    return OrderBook(
-        book.instrument_id, tick_ns, book.event_ns, book.sequence, bids, asks, book.in_sync, book.received_ns
-    )
 
 
 def _unsampled(book: Book, from_ns: int, to_ns: int) -> Gap:

@@ -226,6 +226,8 @@ class Ledger:
         if account.gap is not None or not account.began_ns:
             return
         number, proved_ns = account.run.contiguous() if account.run is not None else (None, account.seen_ns)
+        if account.stream.channel == "candles":
+            proved_ns += MINUTE  # its close
         proved_ns = max(proved_ns, account.began_ns)
         attested_ns = max(now_ns - _ATTEST_LATE_NS, proved_ns)
         before = account.mark

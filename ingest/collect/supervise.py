@@ -104,7 +104,7 @@ class Supervisor:
                     successor.session.defer()
                 else:
                     if current.session.live.is_set() and not current.announced:
-                        current.announced = True
+                        current.announced, current.loss_told = True, False
                         self._on_live(current.streams)
                     await self._wait(None if successor is not None else current.expires_at)
             for running in (successor, current):

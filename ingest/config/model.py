@@ -142,7 +142,11 @@ class Pipeline(Table):
         default=0.25, ge=0.001, le=60, description="A batch closes this long after its first row."
     )
     queue_max_rows: Whole = Field(
-        default=500_000, ge=1, le=100_000_000, description="Rows that may wait in memory. From half of it on they go to the spool; when that is full, intake waits."
+        default=500_000,
+        ge=1,
+        le=100_000_000,
+        description="Rows that may wait in memory. From half of it on they go to the spool; when that is full, intake "
+        "waits.",
     )
     queue_max_bytes: Whole = Field(
         default=512_000_000,

@@ -23,7 +23,7 @@ def unavailable(reason: str) -> DatabaseUnavailable:
 
 
 def clean_environment() -> dict[str, str]:
-    """The caller's environment, less what would bend the programs: other libraries, servers, words, another's manager."""
+    """The caller's environment, less what would bend the programs: libraries, servers, words, a manager."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("LD_", "PG", "NOTIFY_SOCKET", "WATCHDOG_"))}
     return kept | {"LC_ALL": "C"}
 

@@ -23,7 +23,18 @@ from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
 from ingest.exchanges import binance_wire as wire
 from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
-from ingest.records import BookDelta, BookState, Candle, CandleSource, Channel, Instrument, Promise, Reject, Stream, Trade
+from ingest.records import (
+    BookDelta,
+    BookState,
+    Candle,
+    CandleSource,
+    Channel,
+    Instrument,
+    Promise,
+    Reject,
+    Stream,
+    Trade,
+)
 
 # The hosts that carry market data alone: they ask for no key and are open where the trading hosts are not.
 REST_URL = "https://data-api.binance.vision"
@@ -188,7 +199,7 @@ class Binance:
         found = _STREAM_NAME.search(frame, 0, _STREAM_NAME_MAX)
         if found is None:
             return None
-        instrument_id = self._ids.get(found[1].decode().upper())
+        instrument_id = self._ids.get(found[1].decode(errors="replace").upper())
         channel = _CHANNELS.get(found[2].decode())
         return None if instrument_id is None or channel is None else (instrument_id, channel)
 

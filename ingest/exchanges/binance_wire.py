@@ -181,7 +181,7 @@ class KlineReply(Struct, array_like=True, gc=False):
 class LatestReply(Struct, gc=False):
     """`GET /api/v3/ticker/24hr` names the last trade, -1 where there is none; `GET /api/v3/aggTrades` is a list."""
 
-    lastId: int  # noqa: N815 - the wire's name
+    lastId: Annotated[int, Meta(ge=-1, le=_BIGINT_MAX)]  # noqa: N815 - the wire's name
 
 
 decode_combined = msgspec.json.Decoder(Combined).decode

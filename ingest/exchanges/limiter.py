@@ -19,25 +19,28 @@ class Limiter:
         self._at_ns = 0
         self._held_until_ns = 0
 
-    def delay_seconds(self, weight: int, now_ns: int) -> float:
-        """0.0 when the weight was taken; else how long to wait before asking again (nothing was taken)."""
+    def delay_seconds(self, weight: int, now_ns: int, *, keep: float = 0.0) -> float:
+        """0.0 when the weight was taken; else how long to wait before asking again (nothing was taken).
+
+        `keep` is the share of the bucket that must be left: who waits for it lets others go first.
+        """
         if now_ns < self._held_until_ns:
             return (self._held_until_ns - now_ns) / SECOND
         elapsed = max(0, now_ns - self._at_ns) / SECOND if self._at_ns else 0.0
         self._level = min(self._capacity, self._level + elapsed * self._per_second)
         self._at_ns = now_ns
-        needed = min(float(weight), self._capacity)  # a call heavier than the bucket waits for a full one
+        needed = min(weight + keep * self._capacity, self._capacity)  # one heavier than the bucket waits for a full one
         if self._level >= needed:
-            self._level -= needed
+            self._level -= min(float(weight), self._capacity)
             return 0.0
         return max((needed - self._level) / self._per_second, 0.001)
 
-    async def take(self, weight: int) -> None:
+    async def take(self, weight: int, *, keep: float = 0.0) -> None:
         """Wait until the weight may be used, and take it."""
-        delay = self.delay_seconds(weight, clock.monotonic_ns())
+        delay = self.delay_seconds(weight, clock.monotonic_ns(), keep=keep)
         while delay:
             await asyncio.sleep(delay)
-            delay = self.delay_seconds(weight, clock.monotonic_ns())
+            delay = self.delay_seconds(weight, clock.monotonic_ns(), keep=keep)
 
     def hold_until(self, time_ns: int) -> None:
         """The venue said when it will answer again."""

@@ -53,11 +53,14 @@ class Rest:
         if self._session is not None:
             await self._session.close()
 
-    async def fetch(self, request: Request) -> Reply:
-        """Raises Blocked on 403 and 451, Retryable on 418, 429, 5xx and a broken line, Rejected on other refusals."""
+    async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply:
+        """One call, within the limit; `keep` of it is left for others, who then go first.
+
+        Raises Blocked on 403 and 451, Retryable on 418, 429, 5xx and a broken line, Rejected on other refusals.
+        """
         if self._session is None:
             raise RuntimeError("Rest is used outside of `async with`")
-        await self._limiter.take(request.weight)
+        await self._limiter.take(request.weight, keep=keep)
         try:
             async with self._session.get(request.url, headers=dict(request.headers), proxy=self._proxy) as response:
                 body = await response.read()

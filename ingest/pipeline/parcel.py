@@ -148,6 +148,7 @@ def lost(head: Head, cause: str, evidence: str) -> Batch:
                 from_id=span.from_id,
                 to_id=span.to_id,
                 evidence=evidence,
+                opened_ns=head.opened_ns,  # the same each time that it is delivered
             )
             for span in head.spans
         ]

@@ -1,8 +1,8 @@
 """What was missed, fetched from the venue's REST history through the same writer, without being asked.
 
 One task a venue. It plans the windows of open gaps, claims one after the other, fetches each by one call of the
-collector's own `Rest`, stores what came and says what became of the gap. Live data never waits: repair's calls take at
-most half of the venue's weight, and are made one at a time.
+collector's own `Rest`, stores what came and says what became of the gap. Live data never waits: repair's calls
+are made one at a time, and only while half of what the venue allows at once is free.
 """
 
 import asyncio
@@ -15,7 +15,6 @@ from ingest import clock, retry
 from ingest.clock import MINUTE, SECOND, Clock
 from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Bad, Request
-from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, Instrument, Reject, Trade
 from ingest.repair.page import Absent, Page, Why, of_candles, of_trades
@@ -38,6 +37,7 @@ _TRIES: dict[Why, int] = {"forgotten": 2, "skipped": 2, "unreadable": 3}
 _REFUSALS = 5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2.0, 60.0
 _IDLE_SECONDS = 1.0
+_KEPT_FOR_LIVE = 0.5  # of the venue's limit
 _CLAIM_SECONDS = 120.0
 _RELEASE_SECONDS = 2.0
 _TRAILING_KEPT = 1_000
@@ -53,7 +53,7 @@ class _BrokenError(Exception):
 class Source(Protocol):
     """What repair needs of `Rest`."""
 
-    async def fetch(self, request: Request) -> Reply: ...
+    async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply: ...
 
 
 class Repair:
@@ -86,7 +86,6 @@ class Repair:
         self._worker_name = worker_name
         self._purposes = purposes
         self._now = now
-        self._pace = Limiter(max(adapter.limits.weight_per_minute // 2, 1))
         self._backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, cap_seconds=_LONGEST_WAIT_SECONDS)
         self._resting_until_ns = 0
         self._trailing: dict[int, tuple[int, int]] = {}  # by job: where it stands, and since when
@@ -175,8 +174,7 @@ class Repair:
             await self._trail(job, page.rest, fetched, lost)
 
     async def _fetch(self, request: Request) -> Reply:
-        await self._pace.take(request.weight)
-        return await self._rest.fetch(request)
+        return await self._rest.fetch(request, keep=_KEPT_FOR_LIVE)
 
     def _request(self, instrument: Instrument, window: Window) -> Request:
         if window.channel == "trades":

@@ -6,10 +6,12 @@ import signal
 import sys
 import time
 
+import msgspec
 import orjson
 import uvloop
 
 from ingest.errors import Exit
+from ingest.simulator.chaos import Mix
 from ingest.simulator.limits import Limits
 from ingest.simulator.listing import DEFAULT_SYMBOLS
 from ingest.simulator.market import Dynamics
@@ -37,7 +39,19 @@ def parser() -> argparse.ArgumentParser:
     add("--shutdown-notice", type=float, default=10.0, help="seconds between serverShutdown and the close")
     add("--weight-per-minute", type=int, default=6_000)
     add("--slow-client", choices=["close", "wait"], default="close", help="cut it off, or hold the market for it")
+    add("--faults", type=int, metavar="SEED", help="misbehave at random, from a seed of its own")
+    add("--faults-per-minute", type=float, default=20.0)
+    add("--faults-mix", default="", metavar="KIND=WEIGHT,…", help="other weights than the usual; 0 leaves a kind out")
     return made
+
+
+def _mix(flags: argparse.Namespace) -> Mix | None:
+    """Raises `ValueError` for a flag that is wrong."""
+    if flags.faults is None:
+        return None
+    weights = dict(part.partition("=")[::2] for part in flags.faults_mix.split(",") if part)
+    said = {"seed": flags.faults, "per_minute": flags.faults_per_minute, "weights": weights}
+    return msgspec.convert(said, Mix, strict=False)
 
 
 def _back_to(second: int) -> int:
@@ -56,6 +70,7 @@ def configuration(flags: argparse.Namespace) -> VenueConfig:
         history_minutes=flags.history_minutes,
         history_trades_per_minute=flags.history_trades_per_minute,
         slow_client=flags.slow_client,
+        chaos=_mix(flags),
         dynamics=Dynamics(
             trades_per_second=flags.trades_per_second,
             burst=flags.burst,

@@ -72,6 +72,7 @@ class Chaos:
 
     def __init__(self, mix: Mix, start_us: int, tick_us: int, natives: tuple[str, ...]) -> None:
         weights = WEIGHTS | mix.weights
+        self._seed = mix.seed
         self._kinds = list(KINDS)
         self._weights = [weights[kind] for kind in self._kinds]
         self._natives = natives
@@ -81,13 +82,16 @@ class Chaos:
         self._next_us = start_us
         self._wait()
 
-    def due(self, now_us: int) -> list[Fault]:
-        """What begins in the step that ends at `now_us`; what would have begun before that step is drawn and left."""
+    def due(self, now_us: int) -> list[tuple[Fault, random.Random]]:
+        """What begins in the step that ends at `now_us`; what would have begun before that step is drawn and left.
+
+        Each with a generator of its own.
+        """
         found = []
         while self._next_us <= now_us:
             fault = self._draw(self._next_us)
             if self._next_us > now_us - self._tick_us:
-                found.append(fault)
+                found.append((fault, random.Random(f"{self._seed}:chaos:{self._next_us}")))  # noqa: S311 - no secret
             self._wait()
         return found
 
@@ -103,8 +107,9 @@ class Chaos:
 
 
 def _drop(rng: random.Random, symbol: str) -> Fault:
-    (how,) = rng.choices(("close", "abort", "half_open", "mid_frame"), (3, 3, 1, 2))
-    return Drop(how, symbol=symbol, after=rng.randrange(20), count=rng.choice((1, 1, 2)), seconds=30.0)
+    hows = [Drop("close"), Drop("abort"), Drop("half_open"), Drop("mid_frame")]
+    (drop,) = rng.choices(hows, (3, 3, 1, 2))
+    return Drop(drop.how, symbol=symbol, after=rng.randrange(20), count=rng.choice((1, 1, 2)), seconds=30.0)
 
 
 def _refuse(rng: random.Random, _: str) -> Fault:

@@ -8,7 +8,10 @@ import msgspec
 from aiohttp import web
 
 from ingest.simulator.candles import INTERVALS
+from ingest.simulator.chaos import Mix
+from ingest.simulator.faults import read_fault
 from ingest.simulator.ledger import Ledger, LedgerBook, LedgerTrade
+from ingest.simulator.saboteur import Saboteur
 
 _LINES_A_WRITE: Final = 5_000
 Order = TypeVar("Order")
@@ -35,10 +38,20 @@ class BurstOrder(msgspec.Struct, frozen=True):
     trades: int
 
 
+class ChaosOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Mix`, or `off`."""
+
+    seed: int | None = None
+    per_minute: float = 20.0
+    weights: dict[str, float] = {}
+    off: bool = False
+
+
 class Reins(Protocol):
     """What may be done to a running venue."""
 
     paused: bool
+    faults: Saboteur
 
     def pause(self, *, paused: bool) -> None: ...
     def burst(self, symbol: str, trades: int) -> None: ...
@@ -58,6 +71,10 @@ class Control:
             web.get("/ledger/trades", self.trades),
             web.get("/ledger/candles", self.candles),
             web.post("/ledger/books", self.books),
+            web.get("/ledger/faults", self.happened),
+            web.post("/control/fault", self.fault),
+            web.post("/control/chaos", self.chaos),
+            web.post("/control/calm", self.calm),
             web.post("/control/pause", self.pause),
             web.post("/control/burst", self.burst),
             web.post("/control/stop", self.stop),
@@ -103,6 +120,42 @@ class Control:
             self._reins.burst(order.symbol, order.trades)
         except KeyError:
             raise web.HTTPNotFound(text=f"symbol {order.symbol!r} is not listed") from None
+        return _json({})
+
+    async def happened(self, request: web.Request) -> web.StreamResponse:
+        """NDJSON of what faults did, in the order of first acts; `kind` chooses."""
+        kind = request.query.get("kind", "")
+        rows = [incident for incident in self._reins.faults.happened if kind in {"", incident.kind}]
+        return await _stream(request, map(_encode, rows), "application/x-ndjson")
+
+    async def fault(self, request: web.Request) -> web.Response:
+        """Arm a fault; answers with the number that its acts have in the ledger."""
+        try:
+            fault = read_fault(await request.read())
+            return _json({"fault": self._reins.faults.add(fault)})
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        except KeyError as error:
+            raise web.HTTPNotFound(text=f"symbol {error} is not listed") from None
+
+    async def chaos(self, request: web.Request) -> web.Response:
+        """Random faults from a seed, or an end to them; answers with what is in force from now on."""
+        order = _decode(await request.read(), ChaosOrder)
+        if order.off == (order.seed is not None):
+            raise web.HTTPBadRequest(text='say {"seed": …, "per_minute": …} or {"off": true}')
+        mix = None
+        if order.seed is not None:
+            said = {"seed": order.seed, "per_minute": order.per_minute, "weights": order.weights}
+            try:
+                mix = msgspec.convert(said, Mix)
+            except msgspec.ValidationError as error:
+                raise web.HTTPBadRequest(text=str(error)) from None
+        self._reins.faults.chaos(mix)
+        return _json(mix or {"off": True})
+
+    async def calm(self, _: web.Request) -> web.Response:
+        """Lift every fault."""
+        self._reins.faults.clear()
         return _json({})
 
     async def stop(self, _: web.Request) -> web.Response:

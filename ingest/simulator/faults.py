@@ -14,8 +14,8 @@ Place = Literal["message", "stall", "subscribe", "handshake", "venue", "call", "
 call, on what REST remembers."""
 
 Spoiling = Literal[
-    "any", "truncated", "wrong_type", "missing_field", "negative_price", "nan_price", "infinite_price", "future", "1970",
-    "unknown_event", "unknown_symbol", "other_price", "huge",
+    "any", "truncated", "wrong_type", "missing_field", "negative_price", "nan_price", "infinite_price", "future",
+    "1970", "unknown_event", "unknown_symbol", "other_price", "huge",
 ]  # fmt: skip
 Until = Literal["resubscribe", "reconnect", "ever"]
 Endpoint = Literal[
@@ -25,6 +25,7 @@ Endpoint = Literal[
 Count = Annotated[int, Meta(ge=0)]
 Id = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=31_536_000)]
+Lasting = Annotated[float, Meta(gt=0, le=31_536_000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Status = Annotated[int, Meta(ge=400, le=599)]
 
@@ -66,12 +67,13 @@ class RestFault(Fault, frozen=True, kw_only=True):
     path: Endpoint = ""
 
 
-# websocket: the connection
+# A websocket's connection
 
 
 class Drop(StreamFault, frozen=True):
     """End the connection at a message, which is lost: a close frame, a TCP reset, silence with the line left open, or
-    the half of the message's frame and then the end of the line."""
+    the half of the message's frame and then the end of the line.
+    """
 
     how: Literal["close", "abort", "half_open", "mid_frame"] = "close"
     code: Annotated[int, Meta(ge=1000, le=4999)] = 1001
@@ -80,7 +82,8 @@ class Drop(StreamFault, frozen=True):
 
 class Refuse(StreamFault, frozen=True):
     """Answer a handshake with an error; status 0 closes the line without an answer. `retry_after` of seconds: by
-    default what is left of the fault for 429 and 418, else none. Only streams named in the address are matched."""
+    default what is left of the fault for 429 and 418, else none. Only streams named in the address are matched.
+    """
 
     place: ClassVar[Place] = "handshake"
     status: Literal[0, 400, 403, 418, 429, 500, 502, 503, 504] = 503
@@ -91,10 +94,10 @@ class Unreachable(Fault, frozen=True):
     """Listen no more, REST and control included, for `seconds`; connections that stand go on."""
 
     unused: ClassVar[tuple[str, ...]] = ("symbol", "after", "count")
-    seconds: Seconds = 5.0
+    seconds: Lasting = 5.0
 
 
-# websocket: messages
+# Each message of a websocket
 
 
 class Repeat(StreamFault, frozen=True):
@@ -129,15 +132,16 @@ class Stall(StreamFault, frozen=True):
 
     place: ClassVar[Place] = "stall"
     unused: ClassVar[tuple[str, ...]] = ("count",)
-    seconds: Seconds = 5.0
+    seconds: Lasting = 5.0
 
 
-# websocket: subscriptions
+# A websocket's subscriptions
 
 
 class Mute(StreamFault, frozen=True):
     """Acknowledge a subscription and send nothing for it, until the client asks again on this connection, or on a new
-    one, or never."""
+    one, or never.
+    """
 
     place: ClassVar[Place] = "subscribe"
     until: Until = "reconnect"
@@ -156,7 +160,7 @@ class NoAck(StreamFault, frozen=True):
     subscribed: bool = False
 
 
-# the venue
+# The venue as a whole
 
 
 class Burst(Fault, frozen=True):
@@ -168,14 +172,15 @@ class Burst(Fault, frozen=True):
 
 class ClockJump(Fault, frozen=True):
     """Add `ms` to the time that is told: `Date`, `serverTime` and the `E` of events. Times of trades and candles are
-    the market's, and stay."""
+    the market's, and stay.
+    """
 
     lasting: ClassVar[bool] = True
     unused: ClassVar[tuple[str, ...]] = ("symbol", "after", "count")
     ms: int = 5_000
 
 
-# REST
+# Calls by REST
 
 
 class RestError(RestFault, frozen=True):
@@ -232,7 +237,8 @@ class LaggingHistory(Fault, frozen=True):
 
 class ForgottenHistory(Fault, frozen=True):
     """Trades and aggregates without those before an id or time, and without [from_id, to_id]; candles without those
-    that open before `before_us`. What is asked from a hole is answered from after it."""
+    that open before `before_us`. What is asked from a hole is answered from after it.
+    """
 
     place: ClassVar[Place] = "memory"
     lasting: ClassVar[bool] = True
@@ -265,7 +271,8 @@ def read_fault(body: bytes) -> Fault:
     except msgspec.DecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
     if not isinstance(said, dict) or not isinstance(said.get("kind"), str):
-        raise ValueError(f'a fault is an object with a "kind": one of {", ".join(KINDS)}')
+        known = ", ".join(KINDS)
+        raise ValueError(f'a fault is an object with a "kind": one of {known}')  # noqa: TRY004 - said, not passed
     kind = KINDS.get(said["kind"])
     if kind is None:
         raise ValueError(f"unknown kind {said['kind']!r}; {nearest(said['kind'], list(KINDS))}")

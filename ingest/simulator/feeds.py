@@ -142,7 +142,7 @@ class Feeds:
         for (combined, micro), members in topic.members.items():
             if micro not in written:
                 written[micro] = render(micro)
-            frames = Frames(written[micro], topic.name if combined else None)
+            frames = Frames(written[micro], topic.name if combined else None, topic.name)
             for connection in members:
                 connection.send(frames)
 

@@ -19,7 +19,8 @@ Place = tuple[Any, Any]
 
 def spoil(text: str, what: Spoiling, rng: random.Random, size: int) -> tuple[str, str]:
     """A wrong copy of a websocket message, and in words what is wrong. Falls back to `wrong_type` where the message
-    holds nothing of the kind, such as a time."""
+    holds nothing of the kind, such as a time.
+    """
     if what == "any":
         what = rng.choice([*_WAYS, "truncated"])
     if what == "truncated":
@@ -55,21 +56,21 @@ def spoil_reply(body: bytes, what: Spoiling, rng: random.Random, *, instead: boo
     return orjson.dumps(reply), f"{done} in row {place if instead else place + 1}", right
 
 
-def numbers(topic: str, payload: str) -> tuple[int, int]:
-    """First and last id of a message: of trades, aggregates, book updates; of a candle when it opens, as it was sent.
+def numbers(topic: str, text: str) -> tuple[int, int]:
+    """First and last id of a message, bare or wrapped: of trades, aggregates, book updates.
 
-    (0, 0) for a message that has none.
+    Of a candle when it opens, as it was sent; (0, 0) for a message that has none.
     """
-    said = orjson.loads(payload)
-    kind = topic.partition("@")[2]
-    if kind == "trade":
-        return said["t"], said["t"]
-    if kind == "aggTrade":
-        return said["a"], said["a"]
-    if "k" in said:
-        return said["k"]["t"], said["k"]["t"]
-    last = said.get("u") or said.get("lastUpdateId") or 0
-    return said.get("U", last), last
+    try:
+        said = orjson.loads(text)
+        said = said["data"] if "stream" in said else said
+        kind = topic.partition("@")[2]
+        if "k" in said:
+            return said["k"]["t"], said["k"]["t"]
+        last = said[{"trade": "t", "aggTrade": "a"}.get(kind, "lastUpdateId" if "lastUpdateId" in said else "u")]
+        return said.get("U", last), last
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):  # a spoilt message need not have any
+        return 0, 0
 
 
 def _spoil(said: Any, what: Spoiling, rng: random.Random) -> str:
@@ -79,7 +80,7 @@ def _spoil(said: Any, what: Spoiling, rng: random.Random) -> str:
 def _wrong_type(said: Any, rng: random.Random) -> str:
     places = [*_prices(said), *_times(said)]
     holder, key = rng.choice(places) if places else (said, next(iter(said)))
-    wrong = rng.choice([{"value": 1}, [], True, None])
+    wrong: Any = rng.choice([{"value": 1}, [], True, None])
     holder[key] = wrong
     return f"wrong_type: {key} is {orjson.dumps(wrong).decode()}"
 

@@ -10,7 +10,8 @@ from ingest.simulator.tape import Aggregate, Tape, Trade
 
 class Memory(Struct, frozen=True, kw_only=True):
     """Nothing newer than `lag_us` or `lag_trades` ago, nothing before `before_us`, no trades of `holes` (both ends
-    inclusive). Book snapshots are `behind` changes old."""
+    inclusive). Book snapshots are `behind` changes old.
+    """
 
     lag_us: int = 0
     lag_trades: int = 0
@@ -45,7 +46,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     def candles(
         self, tape: Tape, now_us: int, interval: str, first_us: int, last_us: int, limit: int
     ) -> Iterable[Candle]:
-        """Candles that open in [first_us, last_us], at most `limit`; when history lags, only what had closed by then."""
+        """Candles that open in [first_us, last_us], at most `limit`; of lagging history what had closed by then."""
         found = tape.candles(interval, max(first_us, self.before_us), last_us, limit)
         if not (self.lag_us or self.lag_trades):
             return found

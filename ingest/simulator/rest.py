@@ -17,6 +17,7 @@ from ingest.simulator.candles import INTERVALS, MINUTE_US, following, opening
 from ingest.simulator.ledger import Ledger
 from ingest.simulator.limits import Limits, Weights, depth_weight
 from ingest.simulator.market import Market
+from ingest.simulator.rest_faults import NO_TROUBLE, RestFaults, Trouble, cut_short
 from ingest.simulator.tape import Aggregate, Tape
 from ingest.simulator.wire import Scribe, exchange_info, stamp
 
@@ -37,11 +38,12 @@ class Refusal(Exception):
 
 
 class Call(Struct, frozen=True):
-    """One request: where to, with what, and in which unit of time it wants its answer."""
+    """One request: where to, with what, in which unit of time it wants its answer, and the faults that it meets."""
 
     path: str
     query: dict[str, str]
     micro: bool
+    trouble: Trouble = NO_TROUBLE
 
     def number(self, name: str) -> int | None:
         """An integer parameter. Raises `Refusal` for one that is none."""
@@ -76,16 +78,26 @@ Handler = Callable[[Call], str | bytes]
 
 
 class Rest:
-    """Answers calls. `clock` gives the venue's own time in microseconds."""
+    """Answers calls. `clock` gives the venue's own time in microseconds, `told` the time that clients are told."""
 
     def __init__(
-        self, market: Market, ledger: Ledger, scribes: tuple[Scribe, ...], limits: Limits, clock: Callable[[], int]
+        self,
+        market: Market,
+        ledger: Ledger,
+        scribes: tuple[Scribe, ...],
+        limits: Limits,
+        clock: Callable[[], int],
+        *,
+        faults: RestFaults,
+        told: Callable[[], int],
     ) -> None:
         self._market = market
         self._ledger = ledger
         self._scribes = scribes
         self._limits = limits
         self._clock = clock
+        self._faults = faults
+        self._told = told
         self._weights = Weights(limits.weight_per_minute)
         self._handlers: dict[str, tuple[Handler, Callable[[Call], int]]] = {
             "/api/v3/ping": (lambda _: b"{}", lambda _: 1),
@@ -102,22 +114,29 @@ class Rest:
             "/api/v3/ticker/bookTicker": (self._book_ticker, lambda call: 2 if "symbol" in call.query else 4),
         }
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """The handler of every path under `/api/v3`."""
         micro = request.headers.get("X-MBX-TIME-UNIT", "").lower() == "microsecond"
-        return self.reply(Call(request.path, dict(request.query), micro))
+        trouble = self._faults.meet(request.path.removeprefix("/api/v3/"), request.query.get("symbol", ""))
+        await self._faults.wait(trouble)
+        reply = self.reply(Call(request.path, dict(request.query), micro, trouble))
+        return await cut_short(request, reply, trouble)
 
     def reply(self, call: Call) -> web.Response:
-        """Count the weight, answer, and say so in the headers. Faults of the REST side belong in this place."""
+        """Count the weight, answer with the faults that the call meets, and say so in the headers."""
+        refused = self._faults.refusal(call.trouble)
+        if refused is not None:
+            refused.headers["Date"] = formatdate(self._told() / 1_000_000, usegmt=True)
+            return refused
         headers: dict[str, str] = {}
         try:
             status, made = 200, self._made(call)
-            body = made.encode() if isinstance(made, str) else made
+            body = self._faults.spoiled(call.trouble, made.encode() if isinstance(made, str) else made)
         except Refusal as refusal:
             status, body = refusal.status, refusal.body()
             if refusal.retry_after is not None:
                 headers["Retry-After"] = str(refusal.retry_after)
-        headers["Date"] = formatdate(self._clock() / 1_000_000, usegmt=True)  # the venue's clock, not this machine's
+        headers["Date"] = formatdate(self._told() / 1_000_000, usegmt=True)  # the venue's clock, not this machine's
         headers["X-MBX-USED-WEIGHT"] = headers["X-MBX-USED-WEIGHT-1M"] = str(self._weights.used)
         return web.Response(status=status, body=body, content_type="application/json", charset="utf-8", headers=headers)
 
@@ -151,16 +170,20 @@ class Rest:
             raise Refusal(-1121, "Invalid symbol.") from None
 
     def _time(self, call: Call) -> bytes:
-        return orjson.dumps({"serverTime": stamp(self._clock(), micro=call.micro)})
+        return orjson.dumps({"serverTime": stamp(self._told(), micro=call.micro)})
 
     def _exchange_info(self, call: Call) -> bytes:
         names, listings = call.names(), self._ledger.listings
         if names is not None:
             listings = tuple(listings[self._find(name)] for name in names)
-        return orjson.dumps(exchange_info(listings, self._clock(), self._limits.weight_per_minute, micro=call.micro))
+        return orjson.dumps(exchange_info(listings, self._told(), self._limits.weight_per_minute, micro=call.micro))
 
     def _depth(self, call: Call) -> str:
         index, limit = self._index(call), call.limit(100, 5_000)
+        if call.trouble.memory.behind:
+            trail = self._ledger.trails[index]
+            state = trail.states([max(trail.sequence - call.trouble.memory.behind, trail.base)], limit)[0]
+            return self._scribes[index].depth(state.sequence, state.bids, state.asks)
         book = self._market.pits[index].book
         bids, asks = top(book.bids, book.levels, limit), top(book.asks, book.levels, limit)
         return self._scribes[index].depth(book.sequence, bids, asks)
@@ -179,7 +202,8 @@ class Rest:
             if interval == "1M":  # months differ in length: step forward to the last `limit` of them
                 while self._months(first_us, last_us) > limit:
                     first_us = following(interval, first_us)
-        candles = self._ledger.tapes[index].candles(interval, first_us, last_us, limit)
+        tape, memory = self._ledger.tapes[index], call.trouble.memory
+        candles = memory.candles(tape, now_us, interval, first_us, last_us, limit)
         scribe = self._scribes[index]
         return _array(scribe.kline_row(interval, candle, micro=call.micro) for candle in candles)
 
@@ -192,19 +216,16 @@ class Rest:
 
     def _trades(self, call: Call) -> str:
         index, limit = self._index(call), call.limit(500, 1_000)
-        tape = self._ledger.tapes[index]
-        return self._trade_rows(index, tape.next_id - limit, limit, call)
+        return self._trade_rows(index, None, limit, call)
 
     def _historical_trades(self, call: Call) -> str:
         index, limit = self._index(call), call.limit(500, 1_000)
-        first = call.number("fromId")
-        if first is None:
-            first = self._ledger.tapes[index].next_id - limit
-        return self._trade_rows(index, max(first, 1), limit, call)
+        return self._trade_rows(index, call.number("fromId"), limit, call)
 
-    def _trade_rows(self, index: int, first: int, limit: int, call: Call) -> str:
-        scribe, first = self._scribes[index], max(first, 1)
-        trades = self._ledger.tapes[index].trades(first, first + limit)
+    def _trade_rows(self, index: int, first: int | None, limit: int, call: Call) -> str:
+        """From an id on, or the newest."""
+        scribe, tape = self._scribes[index], self._ledger.tapes[index]
+        trades = call.trouble.memory.trades(tape, self._market.time_us, first, limit)
         return _array(scribe.trade_row(trade, micro=call.micro) for trade in trades)
 
     def _aggregates(self, call: Call) -> str:
@@ -213,18 +234,14 @@ class Rest:
         runs = self._runs(call, tape, limit)
         return _array(scribe.aggregate_row(run, micro=call.micro) for run in runs)
 
-    @staticmethod
-    def _runs(call: Call, tape: Tape, limit: int) -> Iterable[Aggregate]:
+    def _runs(self, call: Call, tape: Tape, limit: int) -> Iterable[Aggregate]:
         from_id, start_us, end_us = call.number("fromId"), call.time_us("startTime"), call.time_us("endTime")
+        memory, now_us = call.trouble.memory, self._market.time_us
         if from_id is not None:
-            return tape.aggregates(max(from_id, 1), max(from_id, 1) + limit)
-        end = tape.next_aggregate
-        if end_us is not None:
-            end = tape.aggregate_of(tape.first_id_at(end_us + 1))
-        if start_us is None:
-            return tape.aggregates(end - limit, end)
-        first = tape.aggregate_of(tape.first_id_at(start_us))
-        return tape.aggregates(first, min(end, first + limit))
+            return memory.aggregates(tape, now_us, from_id, None, limit)
+        end = None if end_us is None else tape.aggregate_of(tape.first_id_at(end_us + 1))
+        first = None if start_us is None else tape.aggregate_of(tape.first_id_at(start_us))
+        return memory.aggregates(tape, now_us, first, end, limit)
 
     def _each(self, call: Call, make: Callable[[int], dict[str, str | int]]) -> bytes:
         """One object for `symbol`, an array for `symbols` or none."""

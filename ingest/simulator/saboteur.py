@@ -34,12 +34,14 @@ class Incident(Struct):
 class Armed:
     """A fault in force: what it still waits for, and when it ends."""
 
-    def __init__(self, fault: Fault, number: int, seed: int, native: str, now_us: int, *, chance: bool) -> None:
+    def __init__(
+        self, fault: Fault, number: int, native: str, now_us: int, rng: random.Random, *, chance: bool
+    ) -> None:
         self.fault = fault
         self.number = number
         self.native = native
         self.random = chance
-        self.rng = random.Random(f"{seed}:fault:{number}")  # noqa: S311 - a market, not a secret
+        self.rng = rng
         self.until_us = 0
         self._waiting = fault.after
         lasting = fault.lasting or bool(fault.seconds) or (isinstance(fault, Mute | Lapse) and fault.until == "ever")
@@ -65,6 +67,11 @@ class Armed:
             return False
         self._left -= 1
         return True
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether it is for one symbol or stream only."""
+        return bool(self.native) or (isinstance(self.fault, StreamFault) and bool(self.fault.stream))
 
     def on_stream(self, name: str) -> bool:
         symbol, _, kind = name.partition("@")
@@ -124,7 +131,7 @@ class Saboteur:
         if fault.at_us > self._yard.market_us:
             insort(self._scheduled, (fault.at_us, self._number, fault), key=lambda entry: entry[:2])
         else:
-            self._arm(fault, self._number, chance=False)
+            self._arm(fault, self._number, self._yard.market_us, self._generator(self._number))
         return self._number
 
     def chaos(self, mix: Mix | None) -> None:
@@ -141,14 +148,14 @@ class Saboteur:
         self._lift(lambda _: True)
 
     def step(self, now_us: int) -> None:
-        """Arm what is due by the step of the market that ends at `now_us`. Chaos passes over a time that was skipped."""
+        """Arm what is due by the step that ends at `now_us`. Chaos passes over a time that was skipped."""
         while self._scheduled and self._scheduled[0][0] <= now_us:
             _, number, fault = self._scheduled.pop(0)
-            self._arm(fault, number, chance=False)
+            self._arm(fault, number, now_us, self._generator(number))
         if self._chaos:
-            for fault in self._chaos.due(now_us):
+            for fault, rng in self._chaos.due(now_us):
                 self._number += 1
-                self._arm(fault, self._number, chance=True)
+                self._arm(fault, self._number, now_us, rng, chance=True)
         for place, armed in self._armed.items():
             if any(one.over(now_us) for one in armed):
                 self._armed[place] = [one for one in armed if not one.over(now_us)]
@@ -193,20 +200,23 @@ class Saboteur:
             return 0
         return sum(jump.ms * 1_000 for _, jump in self.kinds("venue", ClockJump, self._yard.now_us()))
 
-    def _arm(self, fault: Fault, number: int, *, chance: bool) -> None:
+    def _generator(self, number: int) -> random.Random:
+        return random.Random(f"{self._seed}:fault:{number}")  # noqa: S311 - a market, not a secret
+
+    def _arm(self, fault: Fault, number: int, now_us: int, rng: random.Random, *, chance: bool = False) -> None:
         native = self._yard.native(fault.symbol) if fault.symbol else ""
-        armed = Armed(fault, number, self._seed, native, self._yard.market_us, chance=chance)
+        armed = Armed(fault, number, native, now_us, rng, chance=chance)
         if isinstance(fault, Burst):
             symbol = native or self._natives[0]
             self._yard.burst(symbol, fault.trades)
-            self.tell(armed, symbol, f"{fault.trades} more trades in the next step")
+            self.tell(armed, symbol, f"{fault.trades} more trades in a step", time_us=now_us)
             return
         self._all.append(armed)
         self._armed.setdefault(fault.place, []).append(armed)
         if isinstance(fault, Unreachable):
-            self.tell(armed, "venue", f"does not listen for {fault.seconds:g} s")
+            self.tell(armed, "venue", f"does not listen for {fault.seconds:g} s", time_us=now_us)
         elif isinstance(fault, ClockJump):
-            self.tell(armed, "clock", f"told {fault.ms:+d} ms")
+            self.tell(armed, "clock", f"told {fault.ms:+d} ms", time_us=now_us)
 
     def _lift(self, chosen: Callable[[Armed], bool]) -> None:
         """Also those that have acted: what they muted or hold back comes again."""

@@ -3,9 +3,9 @@
 At most one fault acts on a message, the first in the order of arming; then a stall may hold the outcome back.
 """
 
+import re
 from collections.abc import Iterable
 from heapq import heappop, heappush
-from re import Match, compile
 from typing import Final, Literal
 
 from msgspec import Struct, field
@@ -17,7 +17,7 @@ from ingest.simulator.limits import SECOND_US
 from ingest.simulator.saboteur import Armed, Saboteur, Yard
 
 _SWAP_US: Final = SECOND_US
-_EVENT_TIME: Final = compile(r'"E":(\d+)')
+_EVENT_TIME: Final = re.compile(r'"E":(\d+)')
 
 
 class Late(Struct, gc=False):
@@ -59,8 +59,7 @@ class StreamFaults:
         now_us = self._yard.now_us()
         named = list(names)
         for armed, fault in self._saboteur.kinds("handshake", Refuse, now_us):
-            narrowed = fault.symbol or fault.stream
-            if (not narrowed or any(map(armed.on_stream, named))) and armed.strikes(now_us):
+            if (not armed.narrowed or any(map(armed.on_stream, named))) and armed.strikes(now_us):
                 retry = retry_after(armed, fault.status, fault.retry_after, now_us)
                 did = f"refused with {fault.status}" if fault.status else "closed without an answer"
                 self._saboteur.tell(armed, f"handshake {address}", did, time_us=now_us)
@@ -103,7 +102,7 @@ class StreamFaults:
         if self._stalled:
             self.release(self._yard.now_us())
         if not topic:
-            self._put(connection, frames, now_us)
+            self._put(connection, frames, "", now_us)
             return
         line = self._lines.get(connection.number)
         if line and (mute := line.muted.get(topic)):
@@ -117,7 +116,7 @@ class StreamFaults:
         if acting or (line and topic in line.overtaken):
             self._take_each(connection, frames, acting, now_us)
         else:
-            self._put(connection, frames, now_us)
+            self._put(connection, frames, topic, now_us)
 
     def release(self, now_us: int) -> None:
         """Send what was held back until now."""
@@ -139,6 +138,9 @@ class StreamFaults:
         dropped: tuple[Armed, Drop, str] | None = None
         line = self._line(connection)
         for payload, text in zip(frames.payloads, frames.texts(), strict=True):
+            if mute := line.muted.get(frames.topic):
+                self._tell(mute, connection, frames.topic, "sent nothing", payload)
+                continue
             first = line.overtaken.pop(frames.topic, None)
             if first and not first.gone:
                 first.gone = True
@@ -158,10 +160,8 @@ class StreamFaults:
             if dropped:
                 self._tell(dropped[0], connection, frames.topic, f"dropped: {dropped[1].how}", payload)
                 break
-            if frames.topic in line.muted:
-                break
         if out:
-            self._put(connection, Frames(out), now_us)
+            self._put(connection, Frames(out), frames.topic, now_us)
         if dropped:
             self._drop(connection, dropped[1], dropped[2])
         if not (line.muted or line.overtaken):
@@ -206,15 +206,13 @@ class StreamFaults:
         else:
             connection.hang_up(Frames([text]).blob(), "fault: mid_frame")
 
-    def _put(self, connection: Connection, frames: Frames, now_us: int) -> None:
-        """The last station: a stall keeps what has come so far, in order."""
+    def _put(self, connection: Connection, frames: Frames, topic: str, now_us: int) -> None:
+        """The last station: a stall keeps what has come so far, in order. Answers have no topic."""
         for armed in self._saboteur.of("stall"):
-            matches = armed.on_stream(frames.stream) if frames.stream else not (armed.native or armed.narrowed)
-            if matches and armed.strikes(now_us):
+            if (armed.on_stream(topic) if topic else not armed.narrowed) and armed.strikes(now_us):
                 self._stalled.setdefault(armed.number, (armed, []))[1].append((connection, frames))
                 for payload in frames.payloads:
-                    ids = numbers(frames.topic, payload) if frames.topic else (0, 0)
-                    self._saboteur.tell(armed, _target(connection, frames.stream), "held back", ids)
+                    self._tell(armed, connection, topic, "held back", payload)
                 return
         connection.put(frames)
 
@@ -225,11 +223,11 @@ class StreamFaults:
             return frames
         jump = jump_us if connection.micro else jump_us // 1_000
 
-        def later(found: Match[str]) -> str:
+        def later(found: re.Match[str]) -> str:
             return f'"E":{int(found[1]) + jump}'
 
         payloads = [_EVENT_TIME.sub(later, payload, count=1) for payload in frames.payloads]
-        return Frames(payloads, frames.topic, wrapped=frames.wrapped)
+        return Frames(payloads, frames.stream, frames.topic)
 
     def _hold(self, connection: Connection, text: str, for_us: int) -> Late:
         late = Late(self._yard.market_us + for_us, connection, text)

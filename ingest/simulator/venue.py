@@ -13,7 +13,9 @@ from typing import Final, Literal, Self
 from aiohttp import web
 from msgspec import Struct
 
+from ingest.simulator.chaos import Mix
 from ingest.simulator.control import Control
+from ingest.simulator.door import Door
 from ingest.simulator.feeds import Feeds
 from ingest.simulator.history import History
 from ingest.simulator.ledger import Ledger
@@ -21,6 +23,9 @@ from ingest.simulator.limits import SECOND_US, Limits
 from ingest.simulator.listing import DEFAULT_SYMBOLS, listings
 from ingest.simulator.market import Dynamics, Market
 from ingest.simulator.rest import Rest
+from ingest.simulator.rest_faults import RestFaults
+from ingest.simulator.saboteur import Saboteur
+from ingest.simulator.stream_faults import StreamFaults
 from ingest.simulator.streams import Streams
 from ingest.simulator.tape import Tape
 from ingest.simulator.wire import Scribe
@@ -48,10 +53,14 @@ class VenueConfig(Struct, frozen=True, kw_only=True):
     dynamics: Dynamics = Dynamics()
     limits: Limits = Limits()
     slow_client: Literal["close", "wait"] = "close"
+    chaos: Mix | None = None
 
 
 class Venue:
-    """A running venue. `rest_url` and `ws_url` are what a client takes in place of Binance's hosts."""
+    """A running venue. `rest_url` and `ws_url` are what a client takes in place of Binance's hosts.
+
+    `faults` makes it misbehave towards its clients; the ledger stays the truth.
+    """
 
     def __init__(self, config: VenueConfig) -> None:
         self.config = config
@@ -74,12 +83,19 @@ class Venue:
         self.ledger = Ledger(chosen, tapes, self.market)
         scribes = tuple(Scribe(listing) for listing in chosen)
         self.feeds = Feeds(self.market, self.ledger, scribes)
-        self.streams = Streams(self.feeds, config.limits, self.now_us)
-        self.rest = Rest(self.market, self.ledger, scribes, config.limits, self.now_us)
+        self.faults = Saboteur(self, config.seed, tuple(listing.native for listing in chosen), tick_us)
+        self._stream_faults, self._rest_faults = StreamFaults(self.faults, self), RestFaults(self.faults, self)
+        self.streams = Streams(self.feeds, config.limits, self.now_us, self._stream_faults)
+        self.rest = Rest(
+            self.market, self.ledger, scribes, config.limits, self.now_us, faults=self._rest_faults, told=self.told_us
+        )
         if config.start_us is not None:  # a moment of its own begins when the venue is ready
             begun_us, late_us = time.monotonic_ns() // 1_000, 0
+        self._door: Door | None = None
         self._offset_us = start_us + late_us - begun_us
         self._tended_us = start_us
+        if config.chaos:
+            self.faults.chaos(config.chaos)
 
     @classmethod
     @asynccontextmanager
@@ -91,9 +107,9 @@ class Venue:
         )
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", venue.config.port)
-            await site.start()
-            venue.port = runner.addresses[0][1]
+            venue._door = Door(runner, venue.config.port)
+            await venue._door.open()
+            venue.port = venue._door.port
             running = asyncio.create_task(venue._run()) if venue.config.realtime else None
             try:
                 yield venue
@@ -101,6 +117,8 @@ class Venue:
                 await venue._end(running)
         finally:
             await runner.cleanup()
+            if venue._door:
+                venue._door.release()
 
     @property
     def rest_url(self) -> str:
@@ -116,6 +134,19 @@ class Venue:
             return self.market.time_us
         return max(self._offset_us + time.monotonic_ns() // 1_000, self.market.time_us)
 
+    def told_us(self) -> int:
+        """The clock as clients are told: a fault may make it jump."""
+        return self.now_us() + self.faults.jump_us
+
+    @property
+    def market_us(self) -> int:
+        """How far the market has come."""
+        return self.market.time_us
+
+    def native(self, symbol: str) -> str:
+        """An instrument's own name, by either. Raises `KeyError` for one not listed."""
+        return self.ledger.listings[self.ledger.index(symbol)].native
+
     @property
     def lag_us(self) -> int:
         """How far the market is behind the clock, paused or overloaded."""
@@ -125,9 +156,11 @@ class Venue:
         """One step of the market, kept in the ledger and sent to whoever listens. `to_us` may skip quiet time."""
         tick_us = self.market.tick_us
         now_us = self.market.time_us + tick_us if to_us is None else to_us
+        self.faults.step(now_us)
         self.ledger.advance(now_us - tick_us)
         batches = self.market.step(now_us)
         self.ledger.record(batches)
+        self._release()
         for batch in batches:
             self.feeds.on_batch(batch)
         self.ledger.advance(now_us)
@@ -140,10 +173,8 @@ class Venue:
         for step in range(round(seconds * SECOND_US) // self.market.tick_us):
             self.tick()
             if step % 10 == 9:
-                self._tend()
-                await asyncio.sleep(0)
-        self._tend()
-        await asyncio.sleep(0)
+                await self._tend()
+        await self._tend()
 
     def pause(self, *, paused: bool) -> None:
         """Freeze the market, or let it go on from the clock's present: the time between stays empty."""
@@ -188,7 +219,8 @@ class Venue:
                     if self.market.time_us + tick_us > now_us or self._must_wait():
                         break
                     self.tick()
-            self._tend()
+            self._release()
+            await self._tend()
             wait_us = self.market.time_us + tick_us - self.now_us()
             await asyncio.sleep(max(wait_us, tick_us if self.paused else 0) / SECOND_US)
 
@@ -202,12 +234,23 @@ class Venue:
         if running:
             running.cancel()
             await asyncio.wait([running])
+        self._rest_faults.release(None)
         await self.streams.close()
         if running and not running.cancelled():
             running.result()
 
-    def _tend(self) -> None:
+    def _release(self) -> None:
+        """Let go on what faults held back until now, by the clock: also while the market is paused."""
+        now_us = self.now_us()
+        self._stream_faults.release(now_us)
+        self._rest_faults.release(now_us)
+
+    async def _tend(self) -> None:
+        """What is due by the clock beside the market; then clients have their turn."""
+        if self._door and self._door.is_open != self.faults.listening:
+            await (self._door.close() if self._door.is_open else self._door.open())
         now_us = self.now_us()
         if now_us - self._tended_us >= SECOND_US // 10:
             self._tended_us = now_us
             self.streams.tend()
+        await asyncio.sleep(0)

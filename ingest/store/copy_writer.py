@@ -150,7 +150,7 @@ class CopyWriter:
     async def _bisect(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
     ) -> Written:
-        """Store what can be stored. Terminates: each step halves, and a single bad row is put aside, and named as a gap.
+        """Store what can be stored. Terminates: each step halves, and a single bad row is put aside and named as a gap.
 
         The notes go with the last part, so that they never stand before rows that are not stored.
         """

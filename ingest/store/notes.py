@@ -1,4 +1,4 @@
-"""What a batch says of its streams, as parameters of the statements that write it: gaps, and how far each is complete."""
+"""What a batch says of its streams, as parameters of the statements that write it: gaps, and how far each came."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from ingest.clock import SECOND
-from ingest.records import Candle, CandleSource, Gap, Levels, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import Candle, CandleSource, Levels, OrderBook, Quote, Reject, Ticker, Trade
 
 _NULL = "\\N"
 _SOURCES = {source: str(source.value) for source in CandleSource}

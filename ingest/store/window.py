@@ -44,8 +44,8 @@ class Window(Struct, frozen=True):
     def within(self, other: "Window") -> "Window | None":
         """The part of it that lies in `other`, None where there is none."""
         if self.from_id is None:
-            from_ns, to_ns = max(self.first, other.first), min(self.last, other.last)
-            return structs.replace(self, from_ns=from_ns, to_ns=to_ns) if from_ns <= to_ns else None
+            first, last = max(self.first, other.first), min(self.last, other.last)
+            return structs.replace(self, from_ns=first, to_ns=last) if first <= last else None
         from_id, to_id = max(self.first, other.first), min(self.last, other.last)
         if from_id > to_id:
             return None

@@ -55,9 +55,8 @@ CREATE TABLE ingest.backfill_jobs (
     finished_at   timestamptz,
     CHECK (from_time IS NOT NULL OR from_id IS NOT NULL)
 );
-CREATE INDEX backfill_jobs_queue ON ingest.backfill_jobs (instrument_id, purpose DESC, job_id)
-    WHERE state IN ('waiting', 'claimed');
-CREATE INDEX backfill_jobs_gap ON ingest.backfill_jobs (gap_id) WHERE gap_id IS NOT NULL;
+CREATE INDEX backfill_jobs_queue ON ingest.backfill_jobs (purpose DESC, job_id) WHERE state IN ('waiting', 'claimed');
+CREATE INDEX backfill_jobs_gap ON ingest.backfill_jobs (gap_id) WHERE state IN ('waiting', 'claimed');
 CREATE INDEX backfill_jobs_done ON ingest.backfill_jobs (instrument_id, channel, from_time) WHERE state = 'done';
 
 COMMENT ON TABLE ingest.backfill_jobs IS 'Windows to fetch by REST, claimed with SKIP LOCKED; a claim that expired returns to the queue.';

@@ -18,7 +18,8 @@ from msgspec import Struct
 from psycopg import AsyncConnection, sql
 
 from ingest.clock import MICROSECOND, SECOND
-from ingest.pipeline.batcher import Batch, Batcher, Limits
+from ingest.pipeline.batch import Batch
+from ingest.pipeline.batcher import Batcher, Limits
 from ingest.records import Instrument, Stream, Trade
 from ingest.store import database
 from ingest.store.copy_writer import CopyWriter
@@ -201,7 +202,7 @@ async def _register(url: str) -> dict[int, Instrument]:
     try:
         ids = await registry.register_instruments("binance", listed)
         streams = [Stream(ids[instrument.symbol], instrument, "trades") for instrument in listed]
-        await registry.register_streams(streams, {"trades": "trade"})
+        await registry.register_streams(streams, {"trades": "trade"}, {"trades": "ids"})
     finally:
         await registry.close()
     assert sorted(ids.values()) == list(range(1, INSTRUMENTS + 1))

@@ -20,7 +20,7 @@ async def instruments(database_url: str) -> dict[int, Instrument]:
         known = {ids[instrument.symbol]: instrument for instrument in (BTC, ETH)}
         assert known == {1: BTC, 2: ETH}
         streams = [Stream(number, known[number], channel) for number in known for channel in CHANNELS]
-        admitted = await registry.register_streams(streams, {channel: f"{channel} id" for channel in CHANNELS})
+        admitted = await registry.register_streams(streams, {channel: f"{channel} id" for channel in CHANNELS}, {})
         assert list(admitted) == streams
     finally:
         await registry.close()

@@ -10,7 +10,7 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.errors import IngestError
 from ingest.exchanges.adapter import Request
 from ingest.exchanges.rest import Reply
-from ingest.records import Candle, CandleSource, Trade
+from ingest.records import Candle, CandleSource, Side, Trade
 from tests.conftest import Fetch
 from tests.db.support import NOON, Rows, moment
 
@@ -19,7 +19,7 @@ RECEIVED = NOON + 30 * MINUTE
 
 def trade_of(number: int, instrument_id: int = 1) -> Trade:
     """What is stored of the trade with this id."""
-    side = "sell" if number % 2 else "buy"
+    side: Side = "sell" if number % 2 else "buy"
     return Trade(instrument_id, at(number), str(number), side, f"{number}.50", "0.10", RECEIVED)
 
 
@@ -56,7 +56,7 @@ class History:
         self.answering.set()
         self.asked = asyncio.Event()
 
-    async def fetch(self, request: Request) -> Reply:
+    async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply:  # noqa: ARG002 - there is no limiter
         parts = urlsplit(request.url)
         path, query = parts.path.rpartition("/")[2], dict(parse_qsl(parts.query))
         limit = int(query["limit"])

@@ -235,7 +235,8 @@ async def test_a_failed_window_of_candles_is_cut_out_by_time(fetch: Fetch, queue
         ("claimed", None),
     ]
     assert fetch(
-        "SELECT j.from_time, g.from_time, g.state FROM ingest.backfill_jobs j JOIN ingest.gaps g USING (gap_id) ORDER BY 1"
+        "SELECT j.from_time, g.from_time, g.state FROM ingest.backfill_jobs j JOIN ingest.gaps g USING (gap_id)"
+        " ORDER BY 1"
     ) == [
         (moment(open_of(0)), moment(open_of(0)), "repairing"),
         (moment(open_of(3)), moment(open_of(0)), "repairing"),

@@ -67,7 +67,7 @@ async def make_repair(
         purposes: tuple[Purpose, ...] = ("repair", "backfill"),
     ) -> Repair:
         adapter = Binance({"BTCUSDT": 1, "ETHUSDT": 2}, options or Options())
-        adapter.limits = structs.replace(  # type: ignore[misc]  # of this instance alone
+        adapter.limits = structs.replace(  # of this instance alone
             adapter.limits, trades_page=page, candles_page=page, daily_dumps=dumps, weight_per_minute=600_000
         )
         queues.append(Queue(url, role=f"test {len(queues)}"))
