@@ -9,7 +9,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community bench lint types format constraints schema clean install-service
+        test test-community bench lint types format constraints schema reference clean install-service
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ types: setup-dev ## mypy --strict
 
 schema: setup-dev ## Write tests/db/schema.txt anew from the migrations
 	UPDATE_SCHEMA=1 $(BIN)/pytest -q tests/db -k schema
+
+reference: setup-dev ## Write the generated parts of docs/reference anew
+	$(BIN)/python -m tests.reference
 
 constraints: setup-dev ## Write constraints.txt anew from .venv
 	@(echo '# Exact versions of everything that `make` installs. Refresh: make constraints'; \

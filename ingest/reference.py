@@ -13,7 +13,10 @@ from ingest.errors import Exit
 
 PROGRAM = "ingest"
 
-_TYPES = {"str": "text", "int": "whole number", "float": "number", "Path": "path", "bool": "flag"}
+_TYPES = {
+    **{"str": "text", "int": "whole number", "float": "number", "Path": "path", "bool": "flag"},
+    "datetime": "time",
+}
 
 
 class Parameter(Struct, frozen=True):

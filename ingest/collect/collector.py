@@ -226,6 +226,7 @@ class Collector:
                 self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
                 self._native_ids.update({instrument.native: ids[instrument.symbol] for instrument in chosen})
                 streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
+                # The venue may describe an instrument in other words now; its stream is the same.
                 running = {(stream.instrument_id, stream.channel): stream for stream in self._streams}
                 return await self._admitted([running.get((s.instrument_id, s.channel), s) for s in streams])
             except Retryable as error:
@@ -241,10 +242,11 @@ class Collector:
                 await asyncio.sleep(delay)
 
     async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
-        """Those of the streams that may run. Of one that is running already the venue's description may have changed."""
+        """Those of the streams that may run; what runs already is not asked about again."""
         adapter = self._new_adapter(self._native_ids)
         new = [stream for stream in streams if stream not in self._streams]
-        admitted = {stream: None for stream in streams if stream in self._streams} | dict(await self._admit(new, adapter))
+        admitted: dict[Stream, Progress | None] = {stream: None for stream in streams if stream in self._streams}
+        admitted |= await self._admit(new, adapter)
         for stream in new:
             if stream not in admitted:
                 log.error(

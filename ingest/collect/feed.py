@@ -289,28 +289,22 @@ class Feed:
         for stream in streams:
             if stream.channel == "quotes":
                 self._last_quote.pop(stream.instrument_id, None)  # the venue may count anew
-            elif stream.channel == "book":
-                book = self.books.get(stream.instrument_id)
-                if book is not None:
-                    book.desync(evidence)
+                self._best.pop(stream.instrument_id, None)
+            elif stream.channel == "book" and (book := self.books.get(stream.instrument_id)) is not None:
+                book.desync(evidence)
             self.ledger.lost(stream, cause, since_ns, now_ns, evidence)
 
     def check(self, stream: Stream, state: BookState, now_ns: int) -> None:
-        """A snapshot asked for because `stream` (a book, or quotes) was quiet: is there news that it did not bring?
-
-        One that brought nothing at all is compared with this snapshot the next time.
-        """
+        """A snapshot, asked for as `stream` (a book, or quotes) is quiet: does it hold news? A first one is kept."""
         account = self.ledger.accounts.get((stream.instrument_id, stream.channel))
         if account is None:
             return
         if stream.channel == "quotes":
-            last = self._last_quote.get(stream.instrument_id)
-            best = (*state.bids[:1], *state.asks[:1])
-            shown = self._best.get(stream.instrument_id, best)
-            if last is not None:
-                shown = ((last.bid, last.bid_amount), (last.ask, last.ask_amount))
+            last, best = self._last_quote.get(stream.instrument_id), (*state.bids[:1], *state.asks[:1])
+            before = self._best.get(stream.instrument_id, best)
+            shown = before if last is None else ((last.bid, last.bid_amount), (last.ask, last.ask_amount))
             self._best[stream.instrument_id] = best
-            known = best == shown or len(best) < len(("bid", "ask"))  # of a book without one side there is no quote
+            known = best == shown or not (state.bids and state.asks)  # of a book without one side there is no quote
         else:
             sequence = self.books[stream.instrument_id].sequence
             known = sequence is None or state.sequence <= sequence

@@ -106,6 +106,7 @@ Number = Annotated[float, BeforeValidator(_not_a_boolean)]
 Symbol = Annotated[str, AfterValidator(_check_symbol)]
 Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
 Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
+Text = Annotated[str | None, BeforeValidator(_empty_is_none)]
 RestUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_rest_url)]
 WsUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_ws_url)]
 Days = Annotated[

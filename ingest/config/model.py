@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from ingest.config.fields import FOREVER, Days, Dsn, Number, Proxy, RestUrl, Symbol, Whole, WsUrl, lower
+from ingest.config.fields import FOREVER, Days, Dsn, Number, Proxy, RestUrl, Symbol, Text, Whole, WsUrl, lower
 from ingest.records import Channel
 
 NATIVE_EXCHANGES = ("binance",)
@@ -189,8 +189,8 @@ class Retention(Table):
 class Spool(Table):
     """`[spool]`: where rows wait on disk while the database does not take them."""
 
-    folder: str = Field(
-        default="",
+    folder: Text = Field(
+        default=None,
         description="The folder, for one daemon alone. Empty: `spool` in `INGEST_DATA_DIR`, else where the embedded "
         "server's data would be.",
     )

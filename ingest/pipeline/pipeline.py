@@ -161,20 +161,18 @@ class Pipeline:
                 if lane.on_disk and self._closed and lane.away:
                     if await self._spill(lane):
                         return
-                    await asyncio.sleep(_FULL_SECONDS)
-                elif lane.on_disk:
-                    try:
-                        await self._deliver_from_disk(lane, index)
-                    except SpoolError as error:
-                        log.error("spool.failed", error=str(error))
-                        await asyncio.sleep(_FULL_SECONDS)
-                elif lane.queue:
-                    await self._deliver_from_memory(lane, index)
-                elif self._closed:
-                    return
-                else:
+                    await asyncio.sleep(_BLOCKED_SECONDS)  # and the database may be back
+                if not (lane.on_disk or lane.queue):
+                    if self._closed:
+                        return
                     lane.arrived.clear()
                     await lane.arrived.wait()
+                    continue
+                try:
+                    await (self._deliver_from_disk if lane.on_disk else self._deliver_from_memory)(lane, index)
+                except SpoolError as error:
+                    log.error("spool.failed", error=str(error))
+                    await asyncio.sleep(_FULL_SECONDS)
         finally:
             await lane.writer.close()
 

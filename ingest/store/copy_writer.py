@@ -28,6 +28,7 @@ from ingest.records import (
     Gap,
     GapState,
     Instrument,
+    Item,
     Mark,
     OrderBook,
     Quote,
@@ -101,9 +102,7 @@ class CopyWriter:
         try:
             connection = await self._connected()
             if not records:
-                async with connection.transaction(), connection.cursor() as cursor:
-                    await notes.put(cursor)
-                return Written(0, 0, 0)
+                return await self._put_notes(connection, notes)
             return await self._write(connection, TABLES[type(records[0])], records, notes, staged=staged)
         except psycopg.Error as error:
             await self.close()
@@ -152,7 +151,8 @@ class CopyWriter:
     ) -> Written:
         """Store what can be stored. Terminates: each step halves, and a single bad row is put aside and named as a gap.
 
-        The notes go with the last part, so that they never stand before rows that are not stored.
+        The notes go with the last part, so that they never stand before rows that are not stored; what is wrong with a
+        note costs no row.
         """
         try:
             return await self._merge(connection, table, records, notes)
@@ -160,15 +160,37 @@ class CopyWriter:
             reason = _blame(error)
             if reason is None:
                 raise
+        if len(records) == 1 and (notes.gaps or notes.marks):
+            alone = await self._bisect(connection, table, records, _Notes())
+            return alone + await self._put_notes(connection, notes)
         if len(records) == 1:
+            known = not isinstance(records[0], Reject) and records[0].instrument_id in self._instruments
             async with connection.transaction(), connection.cursor() as cursor:
-                await _put_aside(cursor, [self._reject_of(table, records[0], reason)])
-                await _Notes(_missing(records[0], reason)).put(cursor)
-                await notes.put(cursor)
+                await _put_aside(cursor, [self._reject_of(table.name, records[0], reason)])
+                await _Notes(_missing(records[0], reason) if known else ()).put(cursor)
             return Written(0, 0, 1)
         middle = len(records) // 2
         first = await self._bisect(connection, table, records[:middle], _Notes())
         return first + await self._bisect(connection, table, records[middle:], notes)
+
+    async def _put_notes(self, connection: AsyncConnection, notes: "_Notes") -> Written:
+        """Store notes by themselves: together, or else each alone, and one that is refused then is put aside."""
+        try:
+            async with connection.transaction(), connection.cursor() as cursor:
+                await notes.put(cursor)
+        except (psycopg.Error, ValueError, OverflowError) as error:
+            reason = _blame(error)
+            if reason is None:
+                raise
+        else:
+            return Written(0, 0, 0)
+        alone = [_Notes([gap]) for gap in notes.gaps] + [_Notes((), [mark]) for mark in notes.marks]
+        if len(alone) > 1:
+            return sum([await self._put_notes(connection, one) for one in alone], start=Written(0, 0, 0))
+        async with connection.transaction(), connection.cursor() as cursor:
+            rejects = [self._reject_of("gaps", gap, reason) for gap in notes.gaps]
+            await _put_aside(cursor, rejects or [self._reject_of("marks", mark, reason) for mark in notes.marks])
+        return Written(0, 0, 1)
 
     async def _merge(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
@@ -180,7 +202,7 @@ class CopyWriter:
             await cursor.execute(query(table.merge), _window(records))
             found = await cursor.fetchall()
             stored = Counter({row[0]: row[1] for row in found if row[0] is not None})
-            rejects = [self._reject_of(table, records[row[2]], row[3]) for row in found if row[0] is None]
+            rejects = [self._reject_of(table.name, records[row[2]], row[3]) for row in found if row[0] is None]
             await _put_aside(cursor, rejects)
             await _advance(cursor, records, stored)
             await notes.put(cursor)
@@ -203,11 +225,11 @@ class CopyWriter:
             )
         self._staged.add(table.name)
 
-    def _reject_of(self, table: Table, record: Record, reason: str) -> Reject:
+    def _reject_of(self, table: str, record: Item, reason: str) -> Reject:
         instrument = None if isinstance(record, Reject) else self._instruments.get(record.instrument_id)
         return Reject(
             exchange=instrument.exchange if instrument else "",
-            stream=f"{instrument.symbol} {table.name}" if instrument else table.name,
+            stream=f"{instrument.symbol} {table}" if instrument else table,
             reason=reason[:_REASON_MAX],
             payload=_payload(record),
             received_ns=getattr(record, "received_ns", clock.now_ns()),
@@ -247,7 +269,7 @@ def _blame(error: Exception) -> str | None:
     return (error.diag.message_primary or str(error)) if database.is_data_error(error) else None
 
 
-def _payload(record: Record) -> bytes:
+def _payload(record: Item) -> bytes:
     try:
         return msgspec.json.encode(record)
     except ValueError:  # text that is no UTF-8
@@ -276,10 +298,15 @@ async def _put_aside(cursor: AsyncCursor[Any], rejects: list[Reject]) -> None:
 
 def _moment(time_ns: int) -> str:
     """The time as text; now, when it is one that cannot be."""
+    return timestamp(_possible(time_ns) or clock.now_ns())
+
+
+def _possible(time_ns: int) -> int | None:
     try:
-        return timestamp(time_ns)
+        timestamp(time_ns)
     except (ValueError, OverflowError):
-        return timestamp(clock.now_ns())
+        return None
+    return time_ns
 
 
 def _window(records: Sequence[Record]) -> dict[str, Any]:
@@ -337,17 +364,13 @@ def _missing(record: Record, reason: str) -> list[Gap]:
     channel = _CHANNEL.get(type(record))
     if channel is None or isinstance(record, Reject | Ticker):
         return []
-    try:
-        timestamp(record.time_ns)
-        at_ns: int | None = record.time_ns
-    except (ValueError, OverflowError):
-        at_ns = None
+    at_ns, opened_ns = _possible(record.time_ns), _possible(record.received_ns) or clock.now_ns()
     number = _sequence(record) if isinstance(record, Trade) else None
     if at_ns is None and number is None:
         return []
     state: GapState = "open" if channel in ("trades", "candles") else "unrecoverable"
     ids = (record.instrument_id, channel)
-    return [Gap(*ids, "row rejected", at_ns, at_ns, number, number, reason, state, opened_ns=record.received_ns)]
+    return [Gap(*ids, "row rejected", at_ns, at_ns, number, number, reason, state, opened_ns=opened_ns)]
 
 
 def _sequence(row: Row) -> int | None:

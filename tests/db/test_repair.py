@@ -556,7 +556,7 @@ async def test_a_fault_of_the_program_stays_with_its_window(fetch: Fetch, make_r
     history = History(latest=90)
     open_gap(fetch, "trades", (11, 20))
     repair = make_repair(history)
-    repair._pace = None  # type: ignore[assignment]
+    repair._rest = None  # type: ignore[assignment]
     for _ in range(5):
         await drain(repair)
         hurry(fetch)

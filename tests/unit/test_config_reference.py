@@ -1,6 +1,6 @@
 """The example file and the reference say what the models say.
 
-After a change of a model, `python -c "from ingest.config.keys import *; print(reference_table())"` prints the table.
+After a change of a model, `make reference` writes the table anew.
 """
 
 import re
