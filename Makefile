@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet install --no-compile --constraint constraints.txt
 DB ?=
+Q ?=
+ARGS ?=
 export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community bench lint types format constraints schema reference clean install-service
+.PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
+        test test-community bench lint types format constraints schema reference reference clean install-service sql export
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +22,7 @@ setup: $(VENV)/.runtime ## Create .venv with what the daemon needs
 setup-dev: $(VENV)/.dev ## The same, with what tests and checks need
 
 $(VENV)/.runtime: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) --editable .
+	$(PIP) --editable '.[parquet]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
@@ -70,8 +72,23 @@ db-status: setup ## Which database, whether it runs, versions and sizes
 db-destroy: setup ## Delete the embedded server and its data
 	@$(BIN)/ingest db destroy
 
-psql: setup ## Open psql, schema market first (DB=ingest_demo for the demo's database)
+psql: setup ## Open psql as an analyst, schema market first (DB=ingest_demo for the demo's database)
 	@$(BIN)/ingest db psql $(if $(DB),--database $(DB))
+
+sql: setup ## Ask a question of sql/analyst (Q=vwap ARGS='--symbol ETH/USDT'); without Q list them
+	@$(BIN)/ingest sql $(Q) $(ARGS) $(if $(DB),--database $(DB))
+
+export: setup ## Write a view or a question's answer to a file (Q=trades OUT=trades.parquet ARGS='--from today')
+	@$(BIN)/ingest export $(Q) $(OUT) $(ARGS) $(if $(DB),--database $(DB))
+
+backup: setup ## Write the whole database into FILE, beside a running daemon
+	@$(BIN)/ingest backup $(or $(FILE),$(error name the file: make backup FILE=…)) $(if $(METHOD),--method $(METHOD))
+
+restore: setup ## Bring FILE into an empty database, and count its rows
+	@$(BIN)/ingest restore $(or $(FILE),$(error name the file: make restore FILE=…))
+
+doctor: setup ## Examine the database and its server; say what to do
+	@$(BIN)/ingest doctor
 
 # Checking
 
@@ -101,6 +118,9 @@ schema: setup-dev ## Write tests/db/schema.txt anew from the migrations
 
 reference: setup-dev ## Write the generated parts of docs/reference anew
 	$(BIN)/python -m tests.reference
+
+reference: setup-dev ## Write docs/reference/schema.md and cookbook.md anew
+	UPDATE_REFERENCE=1 $(BIN)/pytest -q tests/db/test_cookbook.py tests/unit/test_schema_reference.py
 
 constraints: setup-dev ## Write constraints.txt anew from .venv
 	@(echo '# Exact versions of everything that `make` installs. Refresh: make constraints'; \

@@ -30,7 +30,7 @@ _SHOWN = 5
 _NOTES = (
     f"Trades and quotes are typical figures: {MAJOR_TRADES:,} and {MAJOR_QUOTES:,} a day of a major pair, "
     f"{ORDINARY_TRADES:,} and {ORDINARY_QUOTES:,} of another; a busy day has several times as many. A GB is 10⁹ "
-    "bytes, uncompressed, with indexes, without rollups and WAL. [retention] is not executed yet: nothing is deleted."
+    "bytes, uncompressed, with indexes, without rollups and WAL."
 )
 
 

@@ -23,6 +23,7 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.rest import Rest
 from ingest.operate import systemd
 from ingest.pipeline.batcher import Limits
+from ingest.pipeline.inherited import ahead
 from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.spool import Spool
 from ingest.records import Instrument, Progress, Stream
@@ -204,7 +205,12 @@ class Daemon:
 
     async def _admit(self, streams: Sequence[Stream], adapter: Adapter) -> dict[Stream, Progress | None]:
         id_spaces = {stream.channel: adapter.id_space(stream.channel) for stream in streams}
-        return await self._registry.register_streams(streams, id_spaces, adapter.promises)
+        waiting = await self._pipeline.inherited()  # before the database is asked: what goes there meanwhile is in both
+        progress = await self._registry.register_streams(streams, id_spaces, adapter.promises)
+        return {
+            stream: ahead(known, waiting.get((stream.instrument_id, stream.channel)))
+            for stream, known in progress.items()
+        }
 
     async def _repair(self, exchange: str, rest: Rest, adapter: Adapter) -> None:
         """Repair the exchange's gaps for ever, beside the live streams and on their REST calls."""
@@ -264,7 +270,8 @@ def run(load: Callable[[], Config], url: str) -> Exit:
     config = load()
 
     async def main() -> Exit:
-        spool = Spool.open(spooled.folder(config), config.spool.max_bytes, writers=config.pipeline.writers)
+        folder = spooled.folder(config)
+        spool = spooled.open_for(url, folder, config.spool.max_bytes, writers=config.pipeline.writers)
         return await Daemon(config, url, spool, load).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

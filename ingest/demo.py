@@ -24,6 +24,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from ingest import analyst
 from ingest.config.model import DEFAULT_CHANNELS
 from ingest.errors import DatabaseUnavailable, Exit, Fatal
 from ingest.simulator.audit import Comparison, LedgerClient, audit
@@ -31,7 +32,7 @@ from ingest.simulator.ledger import Summary
 from ingest.store import provision
 from ingest.store.database import connect_sync, with_database
 from ingest.store.migrate import migrate
-from ingest.store.sqlfiles import analyst_query, query
+from ingest.store.sqlfiles import query
 
 DATABASE = "ingest_demo"
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
@@ -222,7 +223,7 @@ def _show_queries(url: str, console: Console) -> None:
     }
     with connect_sync(url, role="demo") as connection:
         for name, title in titles.items():
-            cursor = connection.execute(analyst_query(name, exchange="binance", symbol="BTC/USDT"))
+            cursor = connection.execute(analyst.find(name).filled({}))
             table = _table(f"\n{title}   [dim]sql/analyst/{name}.sql")
             for column in cursor.description or ():
                 table.add_column(column.name, justify="right")

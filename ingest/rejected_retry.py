@@ -25,7 +25,7 @@ from ingest.exchanges.adapter import Adapter
 from ingest.records import Candle, CandleSource, Instrument, OrderBook, Quote, Row, Ticker, Trade
 from ingest.store import database
 from ingest.store.copy_writer import CopyWriter, Written
-from ingest.store.rows import TABLES, timestamp
+from ingest.store.rows import TABLES
 from ingest.store.sqlfiles import query
 from ingest.terminal import cell
 
@@ -143,13 +143,13 @@ async def _settle(
             readings.append((held.rejected_id, read(held, venues_of[held.exchange])))
         except Rejected as error:
             outcome.failing[str(error).partition(":")[0]] += 1
-    written = await _store(connection, writer, [row for _, rows in readings for row in rows])
+    written = await _store(writer, [row for _, rows in readings for row in rows])
     outcome.stored += written.stored
     settled = readings
     if written.rejected:
         settled = []
         for reading in readings:
-            again = [await _store(connection, writer, [row]) for row in reading[1]]
+            again = [await _store(writer, [row]) for row in reading[1]]
             if any(each.rejected for each in again):
                 outcome.failing["the database refuses it"] += 1
             else:
@@ -162,32 +162,14 @@ async def _settle(
     )
 
 
-async def _store(connection: AsyncConnection, writer: CopyWriter, rows: Iterable[Row]) -> Written:
+async def _store(writer: CopyWriter, rows: Iterable[Row]) -> Written:
     written = Written(0, 0, 0)
     by_type: defaultdict[type, list[Row]] = defaultdict(list)
     for row in rows:
         by_type[row.__class__].append(row)
-    for kind, of_kind in by_type.items():
-        part = await writer.write(of_kind, staged=True)
-        written += part
-        if kind in _CHANNEL_OF_LATE and not part.rejected:
-            await _tell_rollups(connection, _CHANNEL_OF_LATE[kind], of_kind)
+    for of_kind in by_type.values():
+        written += await writer.write(of_kind, staged=True)
     return written
-
-
-async def _tell_rollups(connection: AsyncConnection, channel: str, rows: Sequence[Row]) -> None:
-    """They came late: what was rolled up over them is to be rolled up again."""
-    times: defaultdict[int, list[int]] = defaultdict(list)
-    for row in rows:
-        times[row.instrument_id].append(row.time_ns)
-    for instrument_id, of_instrument in times.items():
-        parameters = {
-            "instrument_id": instrument_id,
-            "channel": channel,
-            "from_time": timestamp(min(of_instrument)),
-            "to_time": timestamp(max(of_instrument)),
-        }
-        await connection.execute(query("queue_change_rollups"), parameters)
 
 
 # Reading. Pure.

@@ -12,16 +12,42 @@ from rich.table import Table
 from ingest import clock
 from ingest.config.model import Config
 from ingest.embedded import default_data_dir
-from ingest.errors import Exit
+from ingest.errors import ConfigError, Exit
 from ingest.pipeline import spool_view
 from ingest.pipeline.spool import Spool
 from ingest.records import Instrument
 from ingest.store.copy_writer import CopyWriter, Written
+from ingest.store.database import connect_sync
+from ingest.store.sqlfiles import query
+
+_OWNER = "database"
+"""In the spool's folder: the installation that its rows are for."""
 
 
 def folder(config: Config) -> Path:
     """Where the configured daemon spools."""
     return Path(config.spool.folder).expanduser() if config.spool.folder else default_data_dir("spool")
+
+
+def open_for(url: str, where: Path, max_bytes: int, *, writers: int) -> Spool:
+    """Open the spool for this database.
+
+    Raises ConfigError as `Spool.open` does, and when rows for another database wait in it: their instruments are numbers
+    that mean something else here.
+    """
+    with connect_sync(url, role="spool") as connection:
+        (here,) = connection.execute(query("installation")).fetchone() or ("",)
+    spool = Spool.open(where, max_bytes, writers=writers)
+    owner = where / _OWNER
+    if spool.batches and owner.exists() and owner.read_text() != here:
+        batches = spool.batches
+        spool.close()
+        raise ConfigError(
+            f"the spool {where} holds {batches:,} batches for another database. Deliver them there "
+            "(`ingest spool drain` with its DATABASE_URL), or set another spool.folder."
+        )
+    owner.write_text(here)
+    return spool
 
 
 def show(where: Path, console: Console) -> Exit:
@@ -44,10 +70,10 @@ def show(where: Path, console: Console) -> Exit:
 
 def drain(where: Path, max_bytes: int, url: str, console: Console) -> Exit:
     """Deliver all of it. Raises ConfigError while a daemon has it open, Retryable when the database is away."""
-    if not spool_view.inspect(where).batches:
+    if not where.exists():
         console.print(f"{where}: nothing waits")
         return Exit.OK
-    with Spool.open(where, max_bytes, writers=1) as spool:
+    with open_for(url, where, max_bytes, writers=1) as spool:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=console) as progress:
             task = progress.add_task("batches", total=spool.batches)

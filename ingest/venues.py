@@ -31,6 +31,8 @@ def settings_of(config: Config, exchange: str, subscriptions: tuple[Subscription
         book_depth=config.book.depth,
         book_cadence_ns=int(config.book.cadence_seconds * clock.SECOND),
         warmup=config.candles.warmup,
+        ping_seconds=config.sessions.ping_seconds,
+        silence_ns=int(config.sessions.silence_seconds * clock.SECOND),
         proxy=_secret(config.exchanges[exchange].proxy),
     )
 

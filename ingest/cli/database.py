@@ -45,11 +45,15 @@ def database_psql(
     context: typer.Context,
     config: ConfigFile = None,
     name: Annotated[str | None, typer.Option("--database", help="Another database of the same server.")] = None,
+    owner: Annotated[bool, typer.Option("--owner", help="Stay the login's own role, which may write.")] = False,
 ) -> None:
-    """Open psql with the `market` schema first; further arguments go to psql."""
+    """Open psql as an analyst, schema `market` first; further arguments go to psql."""
+    from ingest import analyst
     from ingest.store import provision
 
-    command = provision.psql(configured_url(load(config)), name, context.args)
+    configured = configured_url(load(config))
+    role = None if owner else analyst.role(provision.up(configured, say).url)
+    command = provision.psql(configured, name, context.args, role=role)
     os.execvpe(command.argv[0], list(command.argv), command.environment)  # noqa: S606 - psql takes this process over
 
 

@@ -11,7 +11,8 @@ from msgspec import Struct
 from ingest import clock
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants, tick_after
-from ingest.collect.session import Session, Tap
+from ingest.collect.session import PING_SECONDS, Session, Tap
+from ingest.collect.silence import FLOOR_NS
 from ingest.collect.supervise import Supervisor
 from ingest.errors import Blocked, Retryable
 from ingest.exchanges.adapter import Adapter
@@ -46,6 +47,8 @@ class Settings(Struct, frozen=True):
     book_depth: int = 20
     book_cadence_ns: int = clock.SECOND
     warmup: int = 120
+    ping_seconds: float = PING_SECONDS
+    silence_ns: int = FLOOR_NS
     proxy: str | None = None
 
 
@@ -89,7 +92,13 @@ class Collector:
         self._group: asyncio.TaskGroup | None = None  # of the sessions
         self._changes: asyncio.Queue[Settings] = asyncio.Queue()
         wants = Wants(book=self._want_book, candles=self._want_candles, check=self._check, renew=self._renew)
-        self.feed = Feed(settings.exchange, pipeline.put, wants, cadence_ns=settings.book_cadence_ns)
+        self.feed = Feed(
+            settings.exchange,
+            pipeline.put,
+            wants,
+            cadence_ns=settings.book_cadence_ns,
+            silence_ns=settings.silence_ns,
+        )
 
     # What sessions need of their sink
 
@@ -263,6 +272,7 @@ class Collector:
             streams,
             self,
             proxy=self._settings.proxy,
+            ping_seconds=self._settings.ping_seconds,
             tap=self._session_tap() if self._session_tap else None,
             on_change=on_change,
         )

@@ -7,8 +7,11 @@ what one has skipped the other brings a moment later.
 from msgspec import Struct
 
 from ingest.clock import SECOND
+from ingest.errors import Rejected
 
 PATIENCE_NS = 3 * SECOND
+_JUMP_MAX = 300_000_000
+"""More numbers than a busy market makes in two months: who skips so many has said something else."""
 
 
 class Hole(Struct):
@@ -34,9 +37,12 @@ class Run:
         self._holes: list[Hole] = []
 
     def see(self, number: int, time_ns: int, now_ns: int) -> None:
+        """Raises Rejected for a number that lies too far ahead to be one."""
         last = self.last
         if last is None or number > last:
             if last is not None and number > last + 1:
+                if number - last > _JUMP_MAX:
+                    raise Rejected(f"absurd id: {number} behind {last}")
                 self._holes.append(Hole(last + 1, number - 1, self.last_ns, time_ns, now_ns))
             self.last, self.last_ns = number, time_ns
         elif self._holes:
@@ -50,11 +56,16 @@ class Run:
         self._holes = [parts[key] for key in sorted(parts)]
 
     def expect(self, number: int, now_ns: int) -> None:
-        """The venue says that `number` is its latest: what was not seen up to it should come in a moment."""
-        if self.last is None:
-            self.last, self.last_ns = number, now_ns
-        elif number > self.last:
-            self._holes.append(Hole(self.last + 1, number, self.last_ns, now_ns, now_ns))
+        """The venue says that `number` is its latest: what was not seen up to it should come in a moment.
+
+        Raises Rejected as `see` does.
+        """
+        last = self.last
+        if last is not None and number - last > _JUMP_MAX:
+            raise Rejected(f"absurd id: {number} behind {last}")
+        if last is not None and number > last:
+            self._holes.append(Hole(last + 1, number, self.last_ns, now_ns, now_ns))
+        if last is None or number > last:
             self.last, self.last_ns = number, now_ns
 
     def overdue(self, now_ns: int) -> list[Hole]:

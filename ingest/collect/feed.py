@@ -15,6 +15,7 @@ from ingest import clock
 from ingest.collect.book import Book, Need
 from ingest.collect.continuity import Run
 from ingest.collect.ledger import Account, Ledger
+from ingest.collect.silence import FLOOR_NS
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown
 from ingest.records import (
@@ -37,6 +38,7 @@ from ingest.records import (
 log = structlog.get_logger()
 
 Control = Ack | Shutdown
+Put = Callable[[Iterable[Item]], None]
 
 _PAYLOAD_MAX = 64 * 1024
 _REASON_MAX = 300
@@ -57,7 +59,7 @@ class Wants(Struct, frozen=True):
 class Feed:
     """Rows of one venue go to `put`; what only REST can give is asked for through `wants`."""
 
-    def __init__(self, exchange: str, put: Callable[[Iterable[Item]], None], wants: Wants, *, cadence_ns: int) -> None:
+    def __init__(self, exchange: str, put: Put, wants: Wants, *, cadence_ns: int, silence_ns: int = FLOOR_NS) -> None:
         self.exchange = exchange
         self.frames = 0
         self.kinds: Counter[str] = Counter()
@@ -70,7 +72,7 @@ class Feed:
         self._cadence_ns = cadence_ns
         self._next_tick_ns = 0
         self._held_since_ns = 0
-        self.ledger = Ledger(put, suspect=wants.check, renew=self._dead)
+        self.ledger = Ledger(put, suspect=wants.check, renew=self._dead, silence_ns=silence_ns)
         self._runs: dict[int, Run] = {}  # of trades
         self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
         self._last_quote: dict[int, Quote] = {}
@@ -160,14 +162,14 @@ class Feed:
         return controls
 
     def _trade(self, trade: Trade, received_ns: int) -> None:
-        self._put((trade,))
-        if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
-            self.latest_event_ns = trade.time_ns
         run = self._runs.get(trade.instrument_id)
         if run is not None:
             run.see(int(trade.trade_id), trade.time_ns, received_ns)
         else:
             self._last_trade[trade.instrument_id] = trade
+        self._put((trade,))
+        if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
+            self.latest_event_ns = trade.time_ns
 
     def _quote(self, quote: Quote) -> None:
         """Each state once: while a connection is replaced, two deliver it, at different times of receipt."""

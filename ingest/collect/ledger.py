@@ -10,7 +10,7 @@ import structlog
 
 from ingest.clock import MINUTE, SECOND
 from ingest.collect.continuity import Hole, Run
-from ingest.collect.silence import Silence
+from ingest.collect.silence import FLOOR_NS, Silence
 from ingest.records import Channel, Gap, GapState, Item, Mark, Progress, Stream
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ class Account:
 
     __slots__ = ("began_ns", "doubt", "gap", "live", "mark", "run", "seen_ns", "silence", "stream", "token")
 
-    def __init__(self, stream: Stream, run: Run | None, now_ns: int) -> None:
+    def __init__(self, stream: Stream, run: Run | None, silence: Silence) -> None:
         self.stream = stream
         self.run = run
         self.live = False
@@ -42,7 +42,7 @@ class Account:
         self.token: object = None
         self.mark: Mark | None = None
         self.doubt: tuple[object, int] | None = None  # a token, and until when it may stay the same
-        self.silence = Silence(stream.channel, now_ns)
+        self.silence = silence
 
 
 class Ledger:
@@ -56,11 +56,13 @@ class Ledger:
         *,
         suspect: Callable[[Stream], None],
         renew: Callable[[Stream], None],
+        silence_ns: int = FLOOR_NS,
     ) -> None:
         self.accounts: dict[tuple[int, Channel], Account] = {}
         self._put = put
         self._suspect = suspect
         self._renew = renew
+        self._silence_ns = silence_ns
 
     def follow(self, stream: Stream, progress: Progress | None, now_ns: int, *, contiguous: bool) -> Account:
         """Keep an account, going on from where the stream stood: what it missed since is a gap from there."""
@@ -69,10 +71,13 @@ class Ledger:
             run = Run(patience_ns=_CANDLE_PATIENCE_NS)
         elif stream.channel == "trades" and contiguous:
             run = Run()
-        account = self.accounts[_key(stream)] = Account(stream, run, now_ns)
+        silence = Silence(stream.channel, now_ns, self._silence_ns)
+        account = self.accounts[_key(stream)] = Account(stream, run, silence)
         if progress is not None:
             if run is not None and progress.id is not None:
                 run.last, run.last_ns = progress.id, progress.time_ns
+                if stream.channel == "candles":
+                    run.last_ns = progress.id * MINUTE  # its open: `progress` tells its close
             account.seen_ns = account.began_ns = progress.time_ns
             account.gap = progress.gap
             self.lost(stream, "not collected", progress.time_ns, now_ns, "the daemon did not run")
@@ -127,7 +132,7 @@ class Ledger:
         self._close(account, to_ns, "open" if history else "unrecoverable", evidence)
 
     def latest(self, stream: Stream, number: int | None, now_ns: int) -> None:
-        """The venue says what its latest number is, a trade's id or a candle's minute (None: there never was one)."""
+        """The venue says what its latest number is, a trade's id or a candle's minute (None: it knows of none now)."""
         account = self.accounts.get(_key(stream))
         if account is None or account.run is None:
             return
@@ -135,9 +140,9 @@ class Ledger:
         if number is None or (run.last is not None and number <= run.last):
             account.silence.real(now_ns)
             first = None if gap is None else _first_missing(gap)
-            if gap is not None and account.live and (first is None or number is None or number < first):
-                told = "the venue has nothing newer" if number is None else f"the venue's latest is {number}"
-                self._close(account, now_ns, "repaired", told)
+            known = first is None or (number is not None and number < first)
+            if gap is not None and account.live and known:
+                self._close(account, now_ns, "repaired", f"the venue's latest is {number}")
         elif gap is not None or run.last is None:
             run.expect(number, now_ns)
         else:

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 _FRAME_MAX_BYTES = 16 * 1024 * 1024
 _QUEUED_FRAMES = 1024
-_PING_SECONDS = 20
+PING_SECONDS = 20.0
 _ACK_SECONDS = 10.0
 
 
@@ -67,6 +67,7 @@ class Session:
         sink: Sink,
         *,
         proxy: str | None = None,
+        ping_seconds: float = PING_SECONDS,
         tap: Tap | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -74,6 +75,7 @@ class Session:
         self._streams = streams
         self._sink = sink
         self._proxy = proxy
+        self._ping_seconds = ping_seconds
         self._tap = tap
         self._on_change = on_change
         self._socket: ClientConnection | None = None
@@ -118,8 +120,8 @@ class Session:
             compression=None,  # costs more CPU than the bytes are worth
             max_size=_FRAME_MAX_BYTES,
             max_queue=_QUEUED_FRAMES,
-            ping_interval=_PING_SECONDS,
-            ping_timeout=_PING_SECONDS,
+            ping_interval=self._ping_seconds,
+            ping_timeout=self._ping_seconds,
             close_timeout=5,
             proxy=self._proxy or True,
         )

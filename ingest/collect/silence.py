@@ -7,24 +7,19 @@ quiet differs by instrument, so each stream learns its own measure from the quie
 from ingest.clock import MINUTE, SECOND
 from ingest.records import Channel
 
-_FLOOR_NS: dict[Channel, int] = {
-    "trades": MINUTE,
-    "candles": 150 * SECOND,  # a closed candle each minute
-    "book": MINUTE,
-    "quotes": MINUTE,
-    "ticker": MINUTE,
-}
+FLOOR_NS = MINUTE
+_LONGER_NS: dict[Channel, int] = {"candles": 90 * SECOND}  # a closed candle each minute
 _CEILING_NS = 60 * MINUTE
 _MARGIN = 3
 
 
 class Silence:
-    """One stream's quiet. `token` is anything that changes with each record."""
+    """One stream's quiet, never suspicious below `floor_ns`. `token` is anything that changes with each record."""
 
     __slots__ = ("_asked_ns", "_longest_ns", "_token", "since_ns")
 
-    def __init__(self, channel: Channel, now_ns: int) -> None:
-        self._longest_ns = _FLOOR_NS[channel] // _MARGIN
+    def __init__(self, channel: Channel, now_ns: int, floor_ns: int = FLOOR_NS) -> None:
+        self._longest_ns = (floor_ns + _LONGER_NS.get(channel, 0)) // _MARGIN
         self._token: object = None
         self._asked_ns = now_ns
         self.since_ns = now_ns

@@ -81,16 +81,16 @@ def _nearest_symbol(text: str) -> str | None:
     return f"{upper}/USDT" if upper in ("BTC", "ETH", "SOL", "BNB", "XRP") else None
 
 
-def _check_days(value: object) -> object:
-    """A number of days, or the word; whatever it is not is said with both forms."""
+def _check_days(value: object, otherwise: str, remedy: str) -> object:
+    """A number of days, or the word `otherwise`; whatever it is not is said with both forms."""
     word = value.strip().lower() if isinstance(value, str) else ""
-    if word == FOREVER:
-        return FOREVER
+    if word == otherwise:
+        return otherwise
     days = int(word) if word.isascii() and word.isdigit() else value
     if isinstance(days, bool) or not isinstance(days, int):
-        raise ValueError(f'must be whole days, or "{FOREVER}"; write 30, for example')  # noqa: TRY004  as above
+        raise ValueError(f'must be whole days, or "{otherwise}"; write 30, for example')  # noqa: TRY004  as above
     if not 1 <= days <= _MAX_DAYS:
-        raise ValueError(f'{days} is outside 1 to {_MAX_DAYS} days; to delete nothing, write "{FOREVER}"')
+        raise ValueError(f'{days} is outside 1 to {_MAX_DAYS} days; to {remedy}, write "{otherwise}"')
     return days
 
 
@@ -100,6 +100,7 @@ def quoted(text: str) -> str:
 
 
 FOREVER: Literal["forever"] = "forever"
+NEVER: Literal["never"] = "never"
 
 Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
 Number = Annotated[float, BeforeValidator(_not_a_boolean)]
@@ -111,6 +112,11 @@ RestUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(
 WsUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_ws_url)]
 Days = Annotated[
     Annotated[int, Field(ge=1, le=_MAX_DAYS)] | Literal["forever"],
-    BeforeValidator(_check_days),
+    BeforeValidator(lambda value: _check_days(value, FOREVER, "delete nothing")),
 ]
 """How long something is kept: whole days, or `FOREVER`."""
+DaysOrNever = Annotated[
+    Annotated[int, Field(ge=1, le=_MAX_DAYS)] | Literal["never"],
+    BeforeValidator(lambda value: _check_days(value, NEVER, "compress nothing")),
+]
+"""When something is done: after whole days, or `NEVER`."""

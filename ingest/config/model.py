@@ -8,7 +8,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-from ingest.config.fields import FOREVER, Days, Dsn, Number, Proxy, RestUrl, Symbol, Text, Whole, WsUrl, lower
+from ingest.config.fields import (
+    FOREVER,
+    Days,
+    DaysOrNever,
+    Dsn,
+    Number,
+    Proxy,
+    RestUrl,
+    Symbol,
+    Text,
+    Whole,
+    WsUrl,
+    lower,
+)
 from ingest.records import Channel
 
 NATIVE_EXCHANGES = ("binance",)
@@ -102,6 +115,24 @@ class Exchanges(Table):
         return self.__pydantic_extra__.get(name, ExchangeSettings())
 
 
+class Sessions(Table):
+    """`[sessions]`: when a websocket, or a stream on it, counts as dead."""
+
+    ping_seconds: Number = Field(
+        default=20.0,
+        ge=1,
+        le=300,
+        description="Every connection is pinged this often, and given up when no answer comes within as long again.",
+    )
+    silence_seconds: Number = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="A stream is suspicious when nothing came for this long and for three times its longest quiet so "
+        "far (candles: 90 s longer): the venue is asked, and a dead subscription renewed.",
+    )
+
+
 class Book(Table):
     """`[book]`: order-book snapshots."""
 
@@ -166,11 +197,7 @@ class Pipeline(Table):
 
 
 def _kept(default: int | Literal["forever"], what: str) -> Any:
-    return Field(
-        default=default,
-        description=f"How long {what} are kept. `ingest migrate` will apply it, [not yet](#retention).",
-        json_schema_extra={"unit": "days"},
-    )
+    return Field(default=default, description=f"How long {what} are kept.", json_schema_extra={"unit": "days"})
 
 
 class Retention(Table):
@@ -179,11 +206,47 @@ class Retention(Table):
     order_books: Days = _kept(30, "order-book snapshots")
     trades: Days = _kept(365, "trades")
     quotes: Days = _kept(30, "quotes")
-    candles_1m: Days = _kept(730, "one-minute candles")
+    candles_1m: Days = _kept(730, "one-minute candles, the exchange's and those made from trades,")
+    book_1m: Days = _kept(730, "the minutes made from order-book snapshots")
     candles: Days = _kept(1825, "the rollups of 5 minutes to 4 hours")
     candles_1d: Days = _kept(FOREVER, "daily rollups")
     candles_1w: Days = _kept(FOREVER, "weekly rollups")
+    candles_coarse: Days = _kept(FOREVER, "coarser candles of the exchange's own")
     rejected: Days = _kept(90, "rejected inputs")
+    gaps: Days = _kept(90, "repaired gaps")
+    backfill_jobs: Days = _kept(30, "failed and cancelled windows of repair and backfill")
+
+
+def _compressed(default: int, what: str) -> Any:
+    return Field(
+        default=default,
+        description=f"Chunks of {what} are compressed when all of them is older; under TimescaleDB Community.",
+        json_schema_extra={"unit": "days"},
+    )
+
+
+class Compression(Table):
+    """`[compression]`: after how many whole days, or never."""
+
+    order_books: DaysOrNever = _compressed(3, "order-book snapshots")
+    trades: DaysOrNever = _compressed(3, "trades")
+    quotes: DaysOrNever = _compressed(3, "quotes")
+    candles_1m: DaysOrNever = _compressed(7, "one-minute candles")
+    rollups: DaysOrNever = _compressed(30, "rollups and of coarser candles")
+
+
+class Rollups(Table):
+    """`[rollups]`: how coarser rows are made from finer ones."""
+
+    refresh_seconds: Whole = Field(default=60, ge=10, le=3600, description="How often rollups are refreshed.")
+    late_hours: Whole = Field(
+        default=24,
+        ge=1,
+        le=8760,
+        description="How far back, and two buckets more, each refresh looks for rows that came late; what comes later "
+        "still is rolled up by a request of its own.",
+        json_schema_extra={"unit": "hours"},
+    )
 
 
 class Spool(Table):
@@ -238,11 +301,14 @@ class Config(Table):
     database: Database = Database()
     collect: tuple[Collect, ...] = ()
     exchanges: Exchanges = Exchanges()
+    sessions: Sessions = Sessions()
     book: Book = Book()
     candles: Candles = Candles()
     pipeline: Pipeline = Pipeline()
     spool: Spool = Spool()
     retention: Retention = Retention()
+    compression: Compression = Compression()
+    rollups: Rollups = Rollups()
     shutdown: Shutdown = Shutdown()
     log: Log = Log()
 

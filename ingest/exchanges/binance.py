@@ -61,7 +61,7 @@ _CHANNELS: dict[str, Channel] = {
     "aggTrade": "trades",
     **{topic: channel for channel, topic in _TOPICS.items()},
 }
-_STREAM_NAME = re.compile(rb'"stream":"([^"@]+)@([A-Za-z0-9_@]+)"')
+_STREAM_NAME = re.compile(rb'"stream":\s*"([^"@]+)@([A-Za-z0-9_@]+)"')
 _ID_SPACES: dict[Channel, str] = {"candles": "minute", "book": "update", "quotes": "update", "ticker": "time"}
 
 _SHUTDOWN = (Shutdown(),)

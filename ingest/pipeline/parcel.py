@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from ingest.pipeline.batch import TABLE_OF, Batch
-from ingest.records import Channel, Gap, Mark, OrderBook, Quote, Record, Reject, Row, Trade
+from ingest.records import Channel, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Row, Trade
 
 FORMAT = 1
 """Raised by a change that this version could not read: a new table, a field without a default."""
@@ -138,6 +138,7 @@ def lost(head: Head, cause: str, evidence: str) -> Batch:
     """In a damaged batch's place: its notes, no rows, and a gap for each stream that had some."""
     batch = _without_rows(head)
     if (channel := head.channel) is not None:
+        state: GapState = "open" if channel in ("trades", "candles") else "unrecoverable"
         batch.gaps += [
             Gap(
                 instrument_id=span.instrument_id,
@@ -148,6 +149,7 @@ def lost(head: Head, cause: str, evidence: str) -> Batch:
                 from_id=span.from_id,
                 to_id=span.to_id,
                 evidence=evidence,
+                state=state,
                 opened_ns=head.opened_ns,  # the same each time that it is delivered
             )
             for span in head.spans

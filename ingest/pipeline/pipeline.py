@@ -19,6 +19,7 @@ from ingest import clock, retry
 from ingest.errors import IngestError, Retryable
 from ingest.pipeline.batch import Batch
 from ingest.pipeline.batcher import Batcher, Limits
+from ingest.pipeline.inherited import Inherited, Key, inherited
 from ingest.pipeline.spool import Spool, SpoolError
 from ingest.records import Gap, Item, Mark
 from ingest.store.copy_writer import CopyWriter, Written
@@ -264,8 +265,9 @@ class Pipeline:
                 lane.on_disk = True
                 lane.spills += 1
                 for batch in batches:
-                    self._let_go(lane.queue.popleft())
                     self.counts.spooled += len(batch.records)
+                    if lane.queue and lane.queue[0] is batch:  # else it was delivered meanwhile
+                        self._let_go(lane.queue.popleft())
             return True
 
     async def _on_disk(self, call: Callable[[Spool], Result]) -> Result:
@@ -273,6 +275,10 @@ class Pipeline:
         assert self._spool is not None  # noqa: S101 - lanes are on disk only where there is one
         spool = self._spool
         return await asyncio.get_running_loop().run_in_executor(self._disk, lambda: call(spool))
+
+    async def inherited(self) -> dict[Key, Inherited]:
+        """What batches that an earlier process left on disk say of their streams, as long as they wait."""
+        return {} if self._spool is None else inherited(await self._on_disk(lambda spool: spool.inherited()))
 
     # Counting
 

@@ -24,7 +24,7 @@ from ingest import clock
 from ingest.errors import ConfigError
 from ingest.pipeline import parcel
 from ingest.pipeline.batch import Batch
-from ingest.pipeline.parcel import DamagedError, LaterFormatError, Parcel
+from ingest.pipeline.parcel import DamagedError, Head, LaterFormatError, Parcel
 from ingest.pipeline.spool_files import (
     ASIDE,
     SUFFIX,
@@ -76,7 +76,7 @@ class Spool:
         self._writers = writers
         self._segment_bytes = max(_MIN_SEGMENT_BYTES, min(segment_bytes, max_bytes // 8))
         self._now_ns = now_ns
-        self._next_sequence = self._next_segment = 1
+        self._next_sequence = self._next_segment = self._first = 1
         self._last_foreign = 0  # up to here all goes through lane 0: see `blocked`
         self._active: int | None = None  # the segment that takes more
         self._segments: dict[int, Segment] = {}  # those that are open
@@ -214,6 +214,11 @@ class Spool:
             self._index_bytes = self._index.used_bytes
             if not self.batches and self._index_bytes > _SHRINK_BYTES:
                 self._index.shrink()
+
+    def inherited(self) -> list[Head]:
+        """Heads of the batches that wait since before this opening, in order."""
+        with self._disk():
+            return [line.head for line in self._index.lines() if line.head.sequence < self._first]
 
     def status(self) -> Status:
         with self._disk():
@@ -358,6 +363,7 @@ class Spool:
                     raise
                 suspect[number] = error
         self._next_sequence = max([first, *(line.head.sequence + 1 for line in [*new, *self._index.lines()])])
+        self._first = self._next_sequence
         self._next_segment = max([self._index.next_segment, *(number + 1 for number in files)])
         sizes = {line.segment: sizes.get(line.segment, 0) for line in new}
         self._index.enter(new, sizes, self._next_sequence, self._next_segment)

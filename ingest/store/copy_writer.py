@@ -58,7 +58,7 @@ _STAGED_BATCHES_AFTER_CONFLICT = 8
 
 
 class Written(Struct, frozen=True):
-    """What became of a batch: its rows are stored (new or replacing), known already or outranked, or rejected."""
+    """What became of a batch: rows are stored (new or replacing), duplicate (known, outranked, too old), or rejected."""
 
     stored: int
     duplicate: int
@@ -325,18 +325,22 @@ def _window(records: Sequence[Record]) -> dict[str, Any]:
 async def _advance(
     cursor: AsyncCursor[Any], records: Sequence[Record], stored: Mapping[int, int] | None = None
 ) -> None:
-    """Advance `ingest.streams` by a batch; `stored` counts its new rows by instrument (None: all are new)."""
+    """Advance `ingest.streams` by a batch, and tell the rollups what changed.
+
+    `stored` counts its new rows by instrument (None: all are new).
+    """
     channel = _CHANNEL.get(type(records[0]))
     if channel is None:
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
     ids = [row.instrument_id for row in rows]
-    received, latest = Counter(ids), _latest(ids, rows)
+    received, earliest, latest = Counter(ids), _earliest(ids, rows), _latest(ids, rows)
     await cursor.execute(
         query("advance_streams"),
         {
             "channel": channel,
             "instrument_ids": list(latest),
+            "first_times": [timestamp(earliest[i].time_ns) for i in latest],
             "last_times": [timestamp(row.time_ns) for row in latest.values()],
             "last_sequences": [_sequence(row) for row in latest.values()],
             "last_received_ats": [timestamp(row.received_ns) for row in latest.values()],
@@ -357,6 +361,19 @@ def _latest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
         if known is None or row.time_ns >= known.time_ns:
             latest[row.instrument_id] = row
     return latest
+
+
+def _earliest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
+    """Of each instrument a row with the earliest time."""
+    times = [row.time_ns for row in rows]
+    if all(map(le, times, times[1:])):
+        return dict(zip(reversed(ids), reversed(rows), strict=True))
+    earliest: dict[int, Row] = {}
+    for row in rows:
+        known = earliest.get(row.instrument_id)
+        if known is None or row.time_ns < known.time_ns:
+            earliest[row.instrument_id] = row
+    return earliest
 
 
 def _missing(record: Record, reason: str) -> list[Gap]:

@@ -55,43 +55,60 @@ class Settled(Struct, frozen=True):
 async def conclude(
     connection: AsyncConnection, gap_id: int | None, part: Window, fetched: Fetched, lost: Sequence[Lost]
 ) -> Settled:
-    """What follows when a part of a window is settled: for the rollups, the windows beside it, and the gap."""
-    times = {"first_time": time_text(fetched.first_ns), "last_time": time_text(fetched.last_ns)}
-    if fetched.first_ns is not None:
-        await execute(
-            connection,
-            "queue_change_rollups",
-            instrument_id=part.instrument_id,
-            channel=part.channel,
-            from_time=times["first_time"],
-            to_time=times["last_time"],
-        )
-        if part.from_id is not None:
-            ids = {"from_id": part.from_id, "to_id": part.to_id}
-            await execute(connection, "queue_tell_neighbours", gap_id=gap_id, **ids, **times)
+    """What follows when a part of a window is settled, for the windows beside it and the gap."""
+    if fetched.first_ns is not None and part.from_id is not None:
+        times = {"first_time": time_text(fetched.first_ns), "last_time": time_text(fetched.last_ns)}
+        ids = {"from_id": part.from_id, "to_id": part.to_id}
+        await execute(connection, "queue_tell_neighbours", gap_id=gap_id, **ids, **times)
     named = []
     for each in lost:
-        if gap_id is None:
-            within = each.window.within(part)
-            if within is not None:
-                await _part_gap(connection, None, within, each.state, each.detail)
-        else:
-            gap_id, within = await _cut(connection, gap_id, each)
-        if within is not None:
-            named.append(structs.replace(each, window=within))
+        whole = part if gap_id is None else await _span(connection, gap_id)
+        for window in await _absent(connection, each.window.within(whole)):
+            piece = structs.replace(each, window=window)
+            if gap_id is None:
+                await _part_gap(connection, None, window, each.state, each.detail)
+            else:
+                gap_id = await _cut(connection, gap_id, piece)
+            named.append(piece)
     return Settled(await settle(connection, [part.instrument_id]), named)
 
 
-async def _cut(connection: AsyncConnection, gap_id: int, lost: Lost) -> tuple[int, Window | None]:
-    """Make the lost part of a gap a row of its own.
+async def _absent(connection: AsyncConnection, lost: Window | None) -> list[Window]:
+    """What is really not stored of a part that cannot be had, in order.
 
-    Returns the row of what follows it (else of what precedes it), and the part that lies in the gap.
+    A gap is named from the last mark on, and rows may have come after it; whatever was put before the gap is stored by
+    now.
     """
+    if lost is None:
+        return []
+    if lost.from_ns is None or lost.to_ns is None or (lost.channel == "trades" and lost.from_id is None):
+        return [lost]
+    name = "queue_stored_trades" if lost.channel == "trades" else "queue_stored_candles"
+    bounds = {"instrument_id": lost.instrument_id, **_bounds(lost)}
+    pieces: list[Window] = []
+    rest: Window | None = lost
+    for run in await fetch_all(connection, name, **bounds):
+        if rest is None:
+            break
+        stored = structs.replace(lost, from_ns=run[-2], to_ns=run[-1])
+        if lost.from_id is not None:
+            stored = structs.replace(stored, from_id=run[0], to_id=run[1])
+        pieces += filter(None, [rest.before(stored)])
+        rest = rest.after(stored)
+    return pieces if rest is None else [*pieces, rest]
+
+
+async def _span(connection: AsyncConnection, gap_id: int) -> Window:
     (row,) = await fetch_all(connection, "queue_gap", gap_id=gap_id)
-    gap = Window(*row)
-    part = lost.window.within(gap)
-    if part is None:
-        return gap_id, None
+    return Window(*row)
+
+
+async def _cut(connection: AsyncConnection, gap_id: int, lost: Lost) -> int:
+    """Make the lost part of a gap, which lies in it, a row of its own.
+
+    Returns the row of what follows it (else of what precedes it).
+    """
+    gap, part = await _span(connection, gap_id), lost.window
     before, after = gap.before(part), gap.after(part)
     detail, rest_id = shown(lost.detail), gap_id
     if after is not None:
@@ -105,7 +122,7 @@ async def _cut(connection: AsyncConnection, gap_id: int, lost: Lost) -> tuple[in
     else:
         await _part_gap(connection, gap_id, part, lost.state, detail)
         await _cut_gap(connection, gap_id, before, "repairing", "")
-    return rest_id, part
+    return rest_id
 
 
 async def _cut_gap(connection: AsyncConnection, gap_id: int, part: Window, state: str, detail: str) -> None:

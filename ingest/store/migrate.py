@@ -1,44 +1,59 @@
-"""Bring a database to the schema of `sql/`: migrations once and in order, definitions whenever they change.
+"""Bring a database to the schema of `sql/`: migrations once and in order, policies whenever they or their figures
+change, definitions whenever they change.
 
 One migration is one transaction together with its row in `ingest.migrations`, and an advisory lock keeps two
 programs from migrating at once. An applied migration is frozen: its file may not change any more.
 """
 
+import re
 from collections.abc import Callable
 
 import psycopg
-from msgspec import Struct
+from msgspec import Struct, structs
 from psycopg import Connection
 
+from ingest.config.model import Config
 from ingest.errors import Fatal
-from ingest.store import database
+from ingest.store import database, policies, roles
 from ingest.store.sqlfiles import SqlFile, query, read_folder, sql_root
 
 _LOCK = 0x1A6E57  # any number that is ours
+_VIEW = r"CREATE\s+(?:OR\s+REPLACE\s+)?VIEW\s+\"?ingest\"?\s*\.\s*\"?({})\"?[\s(]"
 
 
 class Plan(Struct, frozen=True):
-    """What `migrate` would do, in order."""
+    """What `migrate` would do, in order. `figures` says in words which of `ingest.policies` change."""
 
     migrations: tuple[SqlFile, ...]
     definitions: tuple[SqlFile, ...]
+    policies: tuple[SqlFile, ...] = ()
+    figures: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.migrations or self.definitions)
+        return bool(self.migrations or self.policies or self.definitions or self.figures)
 
 
-def migrate(url: str, *, dry_run: bool = False, report: Callable[[str], None] = lambda _: None) -> Plan:
+def migrate(
+    url: str,
+    config: Config | None = None,
+    *,
+    dry_run: bool = False,
+    report: Callable[[str], None] = lambda _: None,
+) -> Plan:
     """Apply what is missing; return what was (or, in a dry run, would be) applied. Idempotent.
 
-    Raises `Fatal` when an applied migration was edited, or one would be applied out of order, or SQL fails; in
-    each case the failing file changed nothing.
+    The figures that `config` states are put in force; without it those of the database stay. Raises `Fatal` when an
+    applied migration was edited, or one would be applied out of order, or SQL fails; in each case the failing file
+    changed nothing. Raises `ConfigError` for figures that would lose rows, before anything is changed.
     """
     with database.connect_sync(url, role="migrate") as connection:
         try:
             connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-            plan = _plan(connection)
+            plan = _plan(connection, config)
             if not dry_run:
-                _apply(connection, plan, report)
+                roles.prepare(connection)
+                plan = _apply(connection, plan, config, report)
+                roles.settle(connection)  # last: it covers whatever was made
         except psycopg.Error as error:
             raise database.translate(error) from error
         return plan
@@ -49,7 +64,7 @@ def pending(url: str) -> Plan:
     return migrate(url, dry_run=True)
 
 
-def _plan(connection: Connection) -> Plan:
+def _plan(connection: Connection, config: Config | None) -> Plan:
     applied = _applied(connection)
     migrations = read_folder(sql_root() / "migrations")
     for file in migrations:
@@ -67,36 +82,92 @@ def _plan(connection: Connection) -> Plan:
                 f"sql/migrations/{file.name} is not applied, but the later {newest} is. "
                 "Give the new migration a number after all applied ones."
             )
-    if any(name not in known for name in applied if not name.startswith("definitions/")):
-        return Plan(tuple(missing), ())  # the database is newer than this program: its definitions stay
+    if any(name not in known for name in applied if "/" not in name):
+        return Plan(tuple(missing), ())  # the database is newer than this program: its policies and definitions stay
+    figures, due = _policies(connection, config, applied)
     definitions = read_folder(sql_root() / "definitions")
     changed = any(applied.get(f"definitions/{file.name}") != file.sha256 for file in definitions)
     # Definitions build on each other, so that one change means all of them, in order.
-    return Plan(tuple(missing), tuple(definitions) if missing or changed else ())
+    return Plan(tuple(missing), tuple(definitions) if missing or changed else (), due, figures)
+
+
+def _policies(
+    connection: Connection, config: Config | None, applied: dict[str, str], *, put: bool = False
+) -> tuple[tuple[str, ...], tuple[SqlFile, ...]]:
+    """The figures that change, and the files that are then due; `put` makes them so.
+
+    Where the migration that makes the table is still missing, all of them are due.
+    """
+    which = policies.edition(connection)
+    if not _there(connection, "ingest.policies"):
+        return (), tuple(policies.files(sql_root() / "policies", which, applied, {}))
+    before = policies.read(connection)
+    wanted = policies.override(before, config) if config else before
+    policies.check(wanted)
+    said = policies.apply(connection, before, wanted) if put else policies.changes(before, wanted)
+    return tuple(said), tuple(policies.files(sql_root() / "policies", which, applied, wanted))
 
 
 def _applied(connection: Connection) -> dict[str, str]:
-    row = connection.execute("SELECT to_regclass('ingest.migrations')").fetchone()
-    if row is None or row[0] is None:
+    if not _there(connection, "ingest.migrations"):
         return {}
     return dict(connection.execute("SELECT name, sha256 FROM ingest.migrations").fetchall())
 
 
-def _apply(connection: Connection, plan: Plan, report: Callable[[str], None]) -> None:
+def _there(connection: Connection, table: str) -> bool:
+    row = connection.execute("SELECT to_regclass(%s)", [table]).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _apply(connection: Connection, plan: Plan, config: Config | None, report: Callable[[str], None]) -> Plan:
     if not plan:
-        return
+        return plan
+    for file in plan.definitions:
+        _refuse_rollups(file)
     connection.execute(query("create_ledger"))
     for file in plan.migrations:
         with connection.transaction():
             _execute(connection, file, f"sql/migrations/{file.name}")
             _record(connection, file.name, file)
         report(f"applied sql/migrations/{file.name}")
+    plan = _apply_policies(connection, plan, config, report)
     with connection.transaction():
         for file in plan.definitions:
             _execute(connection, file, f"sql/definitions/{file.name}")
             _record(connection, f"definitions/{file.name}", file)
     if plan.definitions:
         report(f"applied sql/definitions ({len(plan.definitions)} files)")
+    return plan
+
+
+def _apply_policies(connection: Connection, plan: Plan, config: Config | None, report: Callable[[str], None]) -> Plan:
+    """The figures, then a transaction for each table: what is done stays, and what failed is due again."""
+    if not (plan.migrations or plan.policies or plan.figures):
+        return plan
+    with connection.transaction():
+        figures, due = _policies(connection, config, _applied(connection), put=True)
+    which = policies.edition(connection)
+    for line in figures:
+        report(f"policy of {line}")
+    for file in due:
+        with connection.transaction():
+            _execute(connection, file, f"sql/policies/{which}/{file.name}")
+            if file is not due[0]:  # the steps are no policy
+                _record(connection, f"policies/{which}/{file.name}", file)
+    if due:
+        report(f"applied sql/policies/{which} ({len(due) - 1} tables)")
+    return structs.replace(plan, policies=due[1:], figures=figures)
+
+
+def _refuse_rollups(file: SqlFile) -> None:
+    """A view in an aggregate's place is made in silence, and may crash the server later."""
+    names = policies.tables(sql_root() / "policies")
+    found = re.search(_VIEW.format("|".join(names)), file.text, re.IGNORECASE) if names else None
+    if found is not None:
+        raise Fatal(
+            f"sql/definitions/{file.name} makes a view named ingest.{found[1]}, which is a rollup. Give the view "
+            "another name; a rollup is defined in sql/policies/."
+        )
 
 
 def _execute(connection: Connection, file: SqlFile, name: str) -> None:

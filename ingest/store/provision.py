@@ -167,13 +167,18 @@ def _describe_server(url: str, origin: str) -> dict[str, str]:
     }
 
 
-def psql(configured: str | None, name: str | None, arguments: list[str]) -> embedded.ClientCommand:
-    """The command that opens psql on database `name`, or on the usual one; the password is in its environment."""
+def psql(
+    configured: str | None, name: str | None, arguments: list[str], *, role: str | None = None
+) -> embedded.ClientCommand:
+    """The command that opens psql on database `name`, or on the usual one, as `role` (default: the login's own); the
+    password is in its environment.
+    """
+    options = {"PGOPTIONS": "-c search_path=market,public" + (f" -c role={role}" if role else "")}
     if not configured and container_engine():
         inside = (
             "exec",
             "--env",
-            f"PGOPTIONS={_PSQL_OPTIONS['PGOPTIONS']}",
+            f"PGOPTIONS={options['PGOPTIONS']}",
             "database",
             "psql",
             "--username",
@@ -185,14 +190,17 @@ def psql(configured: str | None, name: str | None, arguments: list[str]) -> embe
         server = embedded_server(lambda _line: None)
         server.up()
         client = server.psql_command(name or "ingest", *arguments)
-        return embedded.ClientCommand(client.argv, client.environment | _PSQL_OPTIONS)
+        return embedded.ClientCommand(client.argv, client.environment | options)
     if shutil.which("psql") is None:
         raise DatabaseUnavailable("psql is not on the PATH. Install postgresql-client, or use any client of yours.")
     parts = conninfo_to_dict(configured)
     variables = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE"}
     given = {variables[key]: str(value) for key, value in parts.items() if key in variables}
     dbname = name or str(parts.get("dbname") or "")
-    return embedded.ClientCommand(("psql", "--dbname", dbname, *arguments), {**os.environ, **given, **_PSQL_OPTIONS})
+    return embedded.ClientCommand(("psql", "--dbname", dbname, *arguments), {**os.environ, **given, **options})
 
 
-_PSQL_OPTIONS = {"PGOPTIONS": "-c search_path=market,public"}
+def in_container(program: str, *arguments: str) -> embedded.ClientCommand:
+    """A program of the database container's own image; what it reads and writes goes through this one."""
+    inside = ("exec", "--no-TTY", "database", program, *arguments)
+    return embedded.ClientCommand(("docker", "compose", "--file", str(_COMPOSE_FILE), *inside), dict(os.environ))

@@ -1,16 +1,13 @@
 """Where the `.sql` files are, and how the daemon's own statements are named."""
 
 import hashlib
-import re
 from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
-from psycopg import sql
 
 from ingest.errors import Fatal
 
-_VARIABLE = re.compile(r":'(\w+)'")
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -45,12 +42,3 @@ def query(name: str) -> str:
 def _read(path: Path) -> SqlFile:
     text = path.read_text()
     return SqlFile(path.name, text, hashlib.sha256(text.encode()).hexdigest())
-
-
-def analyst_query(name: str, **variables: str) -> sql.Composed:
-    """`sql/analyst/<name>.sql` with its psql variables (`:'symbol'`) filled in as literals."""
-    text = (sql_root() / "analyst" / f"{name}.sql").read_text()
-    parts = _VARIABLE.split(text)
-    return sql.Composed(
-        [sql.Literal(variables[part]) if position % 2 else sql.SQL(part) for position, part in enumerate(parts)]
-    )

@@ -1,6 +1,9 @@
--- The latest closed one-minute candles of one instrument.
+-- The latest one-minute candles of one instrument.
+-- :exchange = binance
+-- :symbol = BTC/USDT
+-- :count = 5
 SELECT time, open, high, low, close, volume, trades
-FROM market.candles
-WHERE instrument_id = market.instrument_id(:'exchange', :'symbol') AND timeframe = '1m'
+FROM market.candles_1m
+WHERE instrument_id = (SELECT market.instrument_id(:'exchange', :'symbol'))
 ORDER BY time DESC
-LIMIT 5;
+LIMIT :'count'::bigint;

@@ -26,17 +26,58 @@ SELECT t.time,
 FROM ingest.trades t;
 COMMENT ON VIEW market.trades IS 'Every trade. For the latest ones filter by instrument_id = market.instrument_id(exchange, symbol).';
 
-CREATE OR REPLACE VIEW market.candles AS
-SELECT c.time,
-       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
-        WHERE i.instrument_id = c.instrument_id) AS exchange,
-       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = c.instrument_id) AS symbol,
-       c.instrument_id, '1m'::text AS timeframe, c.open, c.high, c.low, c.close, c.volume, c.quote_volume,
-       c.trades, c.taker_buy_volume, c.taker_buy_quote_volume,
-       CASE c.source WHEN 0 THEN 'open' WHEN 20 THEN 'stream' WHEN 30 THEN 'rest' WHEN 40 THEN 'dump' END AS source,
-       c.received_at
-FROM ingest.candles_1m c;
-COMMENT ON VIEW market.candles IS 'Candles by timeframe; time is the open.';
+-- Of a bucket that is rolled up and that the exchange reports itself, the rollup stands where all of its minutes are
+-- there, else the exchange's candle, if it was received after its end: a part must not hide the whole.
+DO $$
+DECLARE
+    branch text := $branch$
+        UNION ALL
+        SELECT r.time, r.instrument_id, %1$L::text, r.open, r.high, r.low, r.close, r.volume, r.quote_volume, r.trades,
+               r.taker_buy_volume, r.taker_buy_quote_volume, 'rollup'::text, NULL::timestamptz, r.minutes
+        FROM ingest.candles_%1$s r
+        WHERE r.minutes = %2$s OR NOT EXISTS (
+            SELECT FROM ingest.candles_coarse e
+            WHERE e.instrument_id = r.instrument_id AND e.timeframe = %1$L AND e.time = r.time
+              AND e.received_at >= e.time + %3$L::interval)
+        UNION ALL
+        SELECT e.time, e.instrument_id, e.timeframe, e.open, e.high, e.low, e.close, e.volume, e.quote_volume, e.trades,
+               e.taker_buy_volume, e.taker_buy_quote_volume, %4$s, e.received_at, NULL::bigint
+        FROM ingest.candles_coarse e
+        WHERE e.timeframe = %1$L AND NOT EXISTS (
+            SELECT FROM ingest.candles_%1$s r
+            WHERE r.instrument_id = e.instrument_id AND r.time = e.time
+              AND (r.minutes = %2$s OR e.received_at < e.time + %3$L::interval))$branch$;
+    rank text := $rank$CASE %1$s.source WHEN 0 THEN 'open' WHEN 20 THEN 'stream' WHEN 30 THEN 'rest' WHEN 40 THEN 'dump' END$rank$;
+    branches text;
+BEGIN
+    SELECT string_agg(format(branch, f.name, f.minutes, f.minutes || ' minutes', format(rank, 'e')), '' ORDER BY f.minutes)
+    INTO branches
+    FROM (VALUES ('5m', 5), ('15m', 15), ('30m', 30), ('1h', 60), ('4h', 240), ('1d', 1440), ('1w', 10080)) AS f (name, minutes);
+    EXECUTE format($view$
+        CREATE OR REPLACE VIEW market.candles AS
+        SELECT c.time,
+               (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+                WHERE i.instrument_id = c.instrument_id) AS exchange,
+               (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = c.instrument_id) AS symbol,
+               c.instrument_id, c.timeframe, c.open, c.high, c.low, c.close, c.volume, c.quote_volume, c.trades,
+               c.taker_buy_volume, c.taker_buy_quote_volume, c.source, c.received_at, c.minutes
+        FROM (
+            SELECT m.time, m.instrument_id, '1m'::text AS timeframe, m.open, m.high, m.low, m.close, m.volume, m.quote_volume,
+                   m.trades, m.taker_buy_volume, m.taker_buy_quote_volume, %s AS source, m.received_at, 1::bigint AS minutes
+            FROM ingest.candles_1m m
+            %s
+            UNION ALL
+            SELECT e.time, e.instrument_id, e.timeframe, e.open, e.high, e.low, e.close, e.volume, e.quote_volume, e.trades,
+                   e.taker_buy_volume, e.taker_buy_quote_volume, %s, e.received_at, NULL::bigint
+            FROM ingest.candles_coarse e
+            WHERE e.timeframe NOT IN ('5m', '15m', '30m', '1h', '4h', '1d', '1w')
+        ) c$view$, format(rank, 'm'), branches, format(rank, 'e'));
+END
+$$;
+COMMENT ON VIEW market.candles IS 'Candles of every timeframe; time is the open. Filter by timeframe: 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, or another that an exchange reported itself.';
+COMMENT ON COLUMN market.candles.source IS 'rollup: made from one-minute candles; else where the exchange''s own candle came from: open (it was still running), stream, rest or dump.';
+COMMENT ON COLUMN market.candles.received_at IS 'When this machine received it; NULL of a rollup.';
+COMMENT ON COLUMN market.candles.minutes IS 'How many one-minute candles are in it; NULL of an exchange''s own coarser candle.';
 
 CREATE OR REPLACE VIEW market.order_books AS
 SELECT b.time,

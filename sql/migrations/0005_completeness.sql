@@ -86,3 +86,12 @@ COMMENT ON FUNCTION ingest.epoch_ns(timestamptz) IS 'Nanoseconds since the epoch
 -- Coverage and strict watermarks ask for what is missing, of the many gaps that were closed long ago.
 CREATE INDEX gaps_missing ON ingest.gaps (instrument_id, channel, from_time) WHERE state <> 'repaired';
 COMMENT ON INDEX ingest.gaps_missing IS 'Finds the gaps that are not repaired.';
+
+-- Instruments are numbers in what waits on disk: they mean something in this database alone.
+CREATE TABLE ingest.installation (
+    installation_id uuid NOT NULL DEFAULT gen_random_uuid(),
+    made_at         timestamptz NOT NULL DEFAULT now()
+);
+INSERT INTO ingest.installation DEFAULT VALUES;
+COMMENT ON TABLE ingest.installation IS 'One row: which database this is. A backup keeps it.';
+COMMENT ON COLUMN ingest.installation.installation_id IS 'A spool that was filled for another one is refused.';

@@ -1,7 +1,7 @@
 -- Staged candles into ingest.candles_1m: a row of a higher rank replaces the stored one, and one of the same rank
 -- does where it says something else. A row that was received before its minute was over is not final, whatever its
 -- rank: it gives way to any closed one, and replaces none.
--- Inside one batch the highest rank wins, and of equals the last.
+-- Inside one batch the highest rank wins, and of equals the last. What is past the table's retention is not written.
 WITH stored AS (
     INSERT INTO ingest.candles_1m AS c (time, instrument_id, open, high, low, close, volume, quote_volume, trades,
                                         taker_buy_volume, taker_buy_quote_volume, source, received_at)
@@ -9,6 +9,7 @@ WITH stored AS (
            time, instrument_id, open, high, low, close, volume, quote_volume, trades,
            taker_buy_volume, taker_buy_quote_volume, source, received_at
     FROM stage_candles_1m
+    WHERE time >= (SELECT ingest.kept_from('candles_1m'))
     ORDER BY instrument_id, time, source DESC, ordinal DESC
     ON CONFLICT (instrument_id, time) DO UPDATE
     SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,

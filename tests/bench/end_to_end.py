@@ -202,7 +202,10 @@ def _live(url: str) -> int:
 def _committed(url: str, truth: Summary) -> bool:
     with connect_sync(url, role="bench") as connection:
         stored: dict[str, int] = dict(connection.execute(query("last_trade_ids")).fetchall())
-    return all(stored.get(symbol.symbol) == symbol.last_trade_id for symbol in truth.symbols)
+        unsettled = connection.execute(
+            "SELECT 1 FROM ingest.gaps WHERE channel = 'trades' AND state IN ('open', 'repairing') LIMIT 1"
+        ).fetchone()
+    return unsettled is None and all(stored.get(symbol.symbol) == symbol.last_trade_id for symbol in truth.symbols)
 
 
 def _lags_ms(url: str, seen_ns: dict[int, int]) -> list[float]:

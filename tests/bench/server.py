@@ -24,6 +24,11 @@ class Databases:
         self.described = ""
         """The server of the latest database, for the table."""
 
+    @classmethod
+    def on(cls, url: str) -> "Databases":
+        """On a server that is there."""
+        return cls(ExitStack(), lambda _text: None, url)
+
     @contextmanager
     def new(self) -> Iterator[str]:
         """The URL of a migrated database of its own, dropped at the end."""

@@ -13,6 +13,10 @@ import psycopg
 
 FILE = Path(__file__).with_name("schema.txt")
 
+# Tables under Apache, continuous aggregates under Community: names, columns and types are what both share.
+_ROLLUPS: LiteralString = """
+SELECT format('ingest.%I', table_name)::regclass::oid FROM ingest.policies WHERE source IS NOT NULL
+"""
 _SCHEMAS: LiteralString = """
 SELECT nspname, obj_description(oid, 'pg_namespace') FROM pg_namespace
 WHERE nspname IN ('ingest', 'market') ORDER BY nspname
@@ -78,7 +82,15 @@ def _lines(connection: psycopg.Connection) -> Iterator[str]:
         yield f"schema {name}{_comment(comment)}"
     for name, comment, labels in rows(_TYPES):
         yield f"\ntype {name} ({', '.join(labels or ())}){_comment(comment)}"
-    for oid, name, kind, options, comment, definition in rows(_RELATIONS):
+    rollups = {oid for (oid,) in rows(_ROLLUPS)}
+    relations = rows(_RELATIONS)
+    for oid, name, _, _, comment, _ in sorted((r for r in relations if r[0] in rollups), key=lambda r: r[1]):
+        yield f"\nrollup {name}{_comment(comment)}"
+        for column, type_, _, _, _, remark in rows(_COLUMNS, oid):
+            yield f"  {column} {type_}{_comment(remark)}"
+    for oid, name, kind, options, comment, definition in relations:
+        if oid in rollups:
+            continue
         yield f"\n{kind} {name}{_comment(comment)}"
         for column, type_, not_null, identity, default, remark in rows(_COLUMNS, oid):
             words = [f"  {column} {type_}", *(["not null"] if not_null else []), *(["identity"] if identity else [])]

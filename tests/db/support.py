@@ -10,8 +10,10 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.records import (
     Candle,
     CandleSource,
+    Gap,
     Instrument,
     Levels,
+    Mark,
     OrderBook,
     Quote,
     Reject,
@@ -139,6 +141,17 @@ def ticker_row(t: Ticker) -> tuple[Any, ...]:
     return (t.instrument_id, moment(t.time_ns), *numbers, moment(t.received_ns))
 
 
+def gap_row(g: Gap) -> tuple[Any, ...]:
+    """As `stored_gaps` returns it: over as soon as it is not open any more."""
+    ends = (None if g.from_ns is None else moment(g.from_ns), None if g.to_ns is None else moment(g.to_ns))
+    told = (g.evidence, g.state, moment(g.opened_ns), g.state != "open")
+    return (g.instrument_id, g.channel, g.cause, *ends, g.from_id, g.to_id, *told)
+
+
+def mark_row(m: Mark) -> tuple[Any, ...]:
+    return (m.instrument_id, m.channel, m.id, moment(m.proved_ns), moment(m.attested_ns), moment(m.began_ns))
+
+
 def reject_row(r: Reject) -> tuple[Any, ...]:
     return (moment(r.received_ns), r.exchange, r.stream, r.reason, r.payload)
 
@@ -189,8 +202,16 @@ def stored_rejects(fetch: Fetch) -> Rows:
 
 def stored_gaps(fetch: Fetch) -> Rows:
     return fetch(
-        "SELECT instrument_id, channel, from_time, to_time, from_id, to_id, cause, evidence, state"
-        " FROM ingest.gaps ORDER BY gap_id"
+        "SELECT instrument_id, channel, cause, from_time, to_time, from_id, to_id, evidence, state, opened_at,"
+        " closed_at IS NOT NULL FROM ingest.gaps ORDER BY gap_id"
+    )
+
+
+def stored_marks(fetch: Fetch) -> Rows:
+    """Of the streams that say how far they came."""
+    return fetch(
+        "SELECT instrument_id, channel, watermark_id, proved_to, attested_to, covered_from FROM ingest.streams"
+        " WHERE covered_from IS NOT NULL ORDER BY instrument_id, channel"
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from ingest.clock import MILLISECOND, MINUTE, SECOND
-from ingest.records import Candle, Gap, OrderBook, Reject, Trade
+from ingest.records import Candle, OrderBook, Reject, Trade
 from ingest.store.copy_writer import CopyWriter, Written
 from tests.conftest import Fetch
 from tests.db.support import (
@@ -20,7 +20,6 @@ from tests.db.support import (
     progress,
     stored_books,
     stored_candles,
-    stored_gaps,
     stored_rejects,
     stored_trades,
     trade,
@@ -49,6 +48,7 @@ BAD_TRADES: list[dict[str, Any]] = [
     {"side": "long"},
     {"instrument_id": 2**31},
     {"trade_id": "nul\0byte"},
+    {"trade_id": ""},
 ]
 TIMES = [
     *(0, -1, -100_000, 5_000, -(2**63), -63_000_000_000 * SECOND),
@@ -234,24 +234,6 @@ async def test_each_kind_of_bad_book(writer: CopyWriter, fetch: Fetch) -> None:
     payloads = [msgspec.json.decode(row[4]) for row in stored_rejects(fetch)]
     assert payloads == [msgspec.json.decode(msgspec.json.encode(b)) for b in bad]
     assert progress(fetch, "book")[0][4:6] == (50, 0)
-
-
-async def test_bad_gaps(writer: CopyWriter, fetch: Fetch) -> None:
-    good = [Gap(1, "trades", f"cause {number}", NOON) for number in range(5)]
-    bad = [
-        Gap(99, "trades", "of no instrument", NOON),
-        Gap(1, "trades", "of no extent"),
-        Gap(1, "trades", "too far", from_id=2**63),
-        Gap(1, "trades", "nul \0", NOON),
-    ]
-    assert await writer.write([*good[:2], *bad, *good[2:]]) == Written(5, 0, 4)
-    assert [row[6] for row in stored_gaps(fetch)] == [gap.cause for gap in good]
-    assert [msgspec.json.decode(row[4], type=Gap) for row in stored_rejects(fetch)] == bad
-
-
-async def test_a_refused_gap_is_filed_under_today(writer: CopyWriter, fetch: Fetch) -> None:
-    await writer.write([Gap(99, "trades", "of no instrument", NOON)])
-    assert fetch("SELECT received_at > now() - INTERVAL '1 hour' FROM ingest.rejected") == [(True,)]
 
 
 async def test_a_reject_that_is_itself_refused_is_kept(writer: CopyWriter, fetch: Fetch) -> None:

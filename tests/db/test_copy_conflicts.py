@@ -8,8 +8,8 @@ import pytest
 
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.errors import Retryable
-from ingest.records import Candle, CandleSource, OrderBook, Trade
-from ingest.store.copy_writer import CopyWriter, Record, Written
+from ingest.records import Candle, CandleSource, OrderBook, Record, Trade
+from ingest.store.copy_writer import CopyWriter, Written
 from tests.conftest import Fetch
 from tests.db.conftest import MakeWriter
 from tests.db.support import (

@@ -5,7 +5,7 @@ import pytest
 from psycopg import sql
 
 from ingest.clock import MICROSECOND, MINUTE, SECOND
-from ingest.records import Candle, CandleSource, Gap, Reject, Trade
+from ingest.records import Candle, CandleSource, Reject, Trade
 from ingest.store.copy_writer import CopyWriter, Written
 from tests.conftest import Fetch
 from tests.db.conftest import MakeWriter
@@ -22,7 +22,6 @@ from tests.db.support import (
     reject_row,
     stored_books,
     stored_candles,
-    stored_gaps,
     stored_rejects,
     stored_trades,
     trade,
@@ -88,7 +87,6 @@ IDS = [
     "\\.",
     "\\x41",
     "a\\",
-    "",
     " ",
     "NULL",
     "žluťoučký 🐎 \u2028",
@@ -135,20 +133,6 @@ async def test_order_books_are_stored_as_they_are(writer: CopyWriter, fetch: Fet
     ]
     assert await writer.write(batch, staged=staged) == Written(5, 0, 0)
     assert stored_books(fetch) == [book_row(b) for b in batch]
-
-
-async def test_gaps_are_stored_as_they_are(writer: CopyWriter, fetch: Fetch) -> None:
-    batch = [
-        Gap(1, "trades", "disconnect", NOON, NOON + 1_999, 10, 20, "id 9 then 21\tok\\\n✓"),
-        Gap(2, "candles", "start", from_ns=NOON),
-        Gap(2, "book", "sequence", from_id=9_223_372_036_854_775_807),
-    ]
-    assert await writer.write(batch) == Written(3, 0, 0)
-    assert stored_gaps(fetch) == [
-        (1, "trades", moment(NOON), moment(NOON + 1_000), 10, 20, "disconnect", "id 9 then 21\tok\\\n✓", "open"),
-        (2, "candles", moment(NOON), None, None, None, "start", "", "open"),
-        (2, "book", None, None, 9_223_372_036_854_775_807, None, "sequence", "", "open"),
-    ]
 
 
 async def test_rejects_are_stored_as_they_are(writer: CopyWriter, fetch: Fetch) -> None:

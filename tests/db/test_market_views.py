@@ -1,6 +1,7 @@
 """What analysts read: words instead of ids, whole rows, and plans that do not sort a history."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -8,7 +9,7 @@ import psycopg
 import pytest
 
 from ingest.clock import MINUTE
-from ingest.records import CandleSource, Gap, Instrument
+from ingest.records import CandleSource, Gap, Instrument, Mark
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
 from tests.conftest import Fetch
@@ -46,7 +47,7 @@ async def test_candles_name_their_source(writer: CopyWriter, fetch: Fetch) -> No
     assert rows == [
         (
             moment(c.time_ns), "binance", "BTC/USDT", 1, "1m", *candle_row(c)[2:11], c.source.name.lower(),
-            moment(c.received_ns),
+            moment(c.received_ns), 1,
         )
         for c in batch
     ]  # fmt: skip
@@ -67,22 +68,23 @@ async def test_order_books_know_their_best(writer: CopyWriter, fetch: Fetch) -> 
 
 
 async def test_gaps_streams_and_tickers(writer: CopyWriter, fetch: Fetch) -> None:
-    await writer.write([Gap(2, "trades", "disconnect", NOON, NOON + MINUTE, 5, 6, "frame 9")])
-    await writer.write(trades(3))
+    gap = Gap(2, "trades", "disconnect", NOON, NOON + MINUTE, 5, 6, "frame 9", opened_ns=NOON + 1_000)
+    await writer.write(trades(3), gaps=[gap], marks=[Mark(1, "trades", 3, NOON, NOON + MINUTE, NOON - MINUTE)])
     gaps = fetch(
-        "SELECT exchange, symbol, channel, from_time, to_time, from_id, to_id, cause, state, evidence FROM market.gaps"
+        "SELECT exchange, symbol, channel, from_time, to_time, from_id, to_id, cause, state, evidence, opened_at,"
+        " closed_at, missing_ids, duration FROM market.gaps"
     )
-    assert gaps == [
-        ("binance", "ETH/USDT", "trades", moment(NOON), moment(NOON + MINUTE), 5, 6, "disconnect", "open", "frame 9")
-    ]
+    words, cause = ("binance", "ETH/USDT", "trades"), ("disconnect", "open", "frame 9")
+    opened = moment(NOON + 1_000)
+    assert gaps == [(*words, moment(NOON), moment(NOON + MINUTE), 5, 6, *cause, opened, None, 2, timedelta(minutes=1))]
     streams = fetch(
-        "SELECT exchange, symbol, channel, state, last_time, rows_stored, rows_duplicate FROM market.streams"
-        " ORDER BY symbol, channel"
+        "SELECT exchange, symbol, channel, state, last_time, rows_stored, rows_duplicate, watermark_id, proved_to,"
+        " attested_to, covered_from FROM market.streams ORDER BY symbol, channel"
     )
-    idle = ("starting", None, 0, 0)
+    idle, reached = ("starting", None, 0, 0, *[None] * 4), (3, *map(moment, (NOON, NOON + MINUTE, NOON - MINUTE)))
     assert streams == [
         *(("binance", "BTC/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker")),
-        ("binance", "BTC/USDT", "trades", "starting", moment(trades(3)[-1].time_ns), 3, 0),
+        ("binance", "BTC/USDT", "trades", "starting", moment(trades(3)[-1].time_ns), 3, 0, *reached),
         *(("binance", "ETH/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker", "trades")),
     ]
     fetch(
@@ -187,21 +189,20 @@ def test_a_window_looks_at_its_chunks_only(history: str, fetch: Fetch) -> None:
 
 
 def test_latest_candle_and_book_use_their_keys(history: str) -> None:
-    for view, key in (("candles", "candles_1m_key"), ("order_books", "order_books_key")):
+    for view, key in (("candles_1m", "candles_1m_key"), ("order_books", "order_books_key")):
         with psycopg.connect(history, autocommit=True) as connection:
-            table = "candles_1m" if view == "candles" else view
             columns = (
                 "open, high, low, close, volume, source"
-                if view == "candles"
+                if view == "candles_1m"
                 else ("bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync")
             )
-            values = "1, 1, 1, 1, 1, 20" if view == "candles" else "'{1}', '{1}', '{2}', '{1}', true"
+            values = "1, 1, 1, 1, 1, 20" if view == "candles_1m" else "'{1}', '{1}', '{2}', '{1}', true"
             connection.execute(
-                f"INSERT INTO ingest.{table} (time, instrument_id, received_at, {columns})"
+                f"INSERT INTO ingest.{view} (time, instrument_id, received_at, {columns})"
                 f" SELECT t, i, t, {values} FROM generate_series(timestamptz '2026-01-01', '2026-04-01', '1 hour') t,"
                 " generate_series(1, 5) i".encode()
             )
-            connection.execute(f"ANALYZE ingest.{table}".encode())
+            connection.execute(f"ANALYZE ingest.{view}".encode())
         nodes = _explain(
             history,
             f"SELECT * FROM market.{view} WHERE instrument_id = market.instrument_id('binance', 'BTC/USDT')"

@@ -71,13 +71,18 @@ def test_from_nothing_and_again(empty_database_url: str, look: Look) -> None:
     files = sorted(path.name for path in (sql_root() / "migrations").glob("*.sql"))
     definitions = sorted(path.name for path in (sql_root() / "definitions").glob("*.sql"))
     assert _names(plan) == (files, definitions)
+    ((licence,),) = look("SHOW timescaledb.license")
+    which = "community" if licence == "timescale" else "apache"
     assert said == [
         *(f"applied sql/migrations/{name}" for name in files),
+        f"applied sql/policies/{which} ({len(plan.policies)} tables)",
         f"applied sql/definitions ({len(definitions)} files)",
     ]
     ledger = look(LEDGER)
     assert [(name, sha) for name, sha, _ in ledger] == sorted(
-        [(f.name, f.sha256) for f in plan.migrations] + [(f"definitions/{f.name}", f.sha256) for f in plan.definitions]
+        [(f.name, f.sha256) for f in plan.migrations]
+        + [(f"policies/{which}/{f.name}", f.sha256) for f in plan.policies]
+        + [(f"definitions/{f.name}", f.sha256) for f in plan.definitions]
     )
     assert look("SELECT to_regclass('market.trades') IS NOT NULL") == [(True,)]
     said.clear()
@@ -165,7 +170,7 @@ def test_two_at_once_apply_once(empty_database_url: str, look: Look) -> None:
         plans = list(pool.map(migrate, [empty_database_url] * 4))
     assert sorted(map(bool, plans)) == [False, False, False, True]
     done = next(plan for plan in plans if plan)
-    assert len(look(LEDGER)) == len(done.migrations) + len(done.definitions)
+    assert len(look(LEDGER)) == len(done.migrations) + len(done.policies) + len(done.definitions)
 
 
 def test_without_the_extension_it_says_so(empty_database_url: str, folder: Path, look: Look) -> None:

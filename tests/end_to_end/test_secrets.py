@@ -27,7 +27,7 @@ FRAGMENTS = ("pl4nted", "s3cret")
 PASSWORD = "pl4nted%40s3cret"  # pl4nted@s3cret, as an address has it
 WAYS = ("environment", "own environment", "secret file", "credential", "toml")
 CONFIG = '[[collect]]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\n[log]\nlevel = "debug"\nformat = "json"\n'
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 CRASH_IN_DAEMON = """
 from ingest.daemon import Daemon

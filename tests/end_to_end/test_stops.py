@@ -89,7 +89,8 @@ def test_what_passed_while_the_daemon_was_down_is_named_and_fetched(
     assert_equal(audit(database_url, venue.ledger, since=venue.since, depth=20))
     with connect_sync(database_url, role="test") as connection:
         gaps = connection.execute(
-            "SELECT channel, cause, state, count(*), min(to_id - from_id) > 100 FROM ingest.gaps GROUP BY 1, 2, 3 ORDER BY 1"
+            "SELECT channel, cause, state, count(*), min(to_id - from_id) > 100 FROM ingest.gaps"
+            " GROUP BY 1, 2, 3 ORDER BY 1"
         ).fetchall()
     assert gaps == [
         ("book", "not collected", "unrecoverable", 3, None),

@@ -19,6 +19,7 @@ from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Options, Shutdown
 from ingest.exchanges.binance import Binance
 from ingest.records import (
+    CHANNELS,
     BookDelta,
     BookState,
     Candle,
@@ -617,6 +618,9 @@ _EVENTS = (Trade, Candle, Quote, Ticker, BookDelta, BookState, Ack, Ignored, Shu
 _FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+_WHOSE = {None, *((number, channel) for number in IDS.values() for channel in CHANNELS)}
+
+
 def _survives(wire: bytes) -> None:
     for options in ({}, {"trade_stream": "aggTrade", "include_open_candles": True}):
         try:
@@ -626,6 +630,7 @@ def _survives(wire: bytes) -> None:
         else:
             assert events
             assert all(isinstance(event, _EVENTS) for event in events)
+        assert adapter(**options).stream_of(wire) in _WHOSE
 
 
 @_FUZZ
@@ -748,7 +753,119 @@ def test_follows(first: int, last: int, follows: bool | None) -> None:
     assert adapter().follows(100, BookDelta(BNB, first, last, None, [], [], 0, 0)) is follows
 
 
+# Whose frame it was
+
+
+TOPICS: dict[str, Channel] = {
+    "trade": "trades", "aggTrade": "trades", "kline_1m": "candles", "depth@100ms": "book", "bookTicker": "quotes",
+    "ticker": "ticker",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_frame_names_its_stream_also_when_the_rest_is_cut_off_or_wrong(topic: str) -> None:
+    name = f'{{"stream":"btcusdt@{topic}"'
+    for rest in ("", ",", ',"data":{"e":', ',"data":{"e":"trade","s":"BNBBTC"}}', "\0\0", "}" * 10_000):
+        assert adapter().stream_of((name + rest).encode()) == (BTC, TOPICS[topic])
+    assert adapter().stream_of(combined(TRADE, f"bnbbtc@{topic}")) == (BNB, TOPICS[topic])
+
+
+def test_the_streams_that_are_subscribed_are_those_that_are_found() -> None:
+    streams = [stream(native, channel) for native in IDS for channel in CHANNELS]
+    for option in ("trade", "aggTrade"):
+        (subscription,) = adapter(trade_stream=option).subscribe(streams, 1)
+        for topic, known in zip(json.loads(subscription.frame)["params"], streams, strict=True):
+            found = adapter(trade_stream=option).stream_of(combined({}, topic))
+            assert found == (known.instrument_id, known.channel)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"", b"\xff" * 100, b"<html>", raw(TRADE), b'{"stream":"btcusdt@tra', b'{"stream":"btcusdt',
+        b'{"stream":"ethusdt@trade","data":{}}', b'{"stream":"btcusdt@miniTicker","data":{}}',
+        b'{"stream":"btcusdt@kline_5m","data":{}}', b'{"stream":"\xff\xfe@trade","data":{}}', b'{"stream":"@trade"}',
+        b'{"stream":7,"data":{}}', b'{"data":{"pad":"' + b"x" * 64 + b'"},"stream":"btcusdt@trade"}',
+        b'{"stream":"' + b"x" * 100_000 + b'@trade"}', b'{"result":null,"id":1}',
+    ],
+    ids=lambda frame: ascii(frame)[:40],
+)  # fmt: skip
+def test_a_frame_that_names_no_stream_of_ours(frame: bytes) -> None:
+    assert adapter().stream_of(frame) is None
+
+
+def test_a_name_that_is_not_ascii() -> None:
+    ids = {"币安人生USDT": 5}
+    frame = '{"stream":"币安人生usdt@trade","data":'.encode()
+    assert Binance(ids, Options()).stream_of(frame) == (5, "trades")
+
+
+# What shows that a channel is complete
+
+
+def test_promises_are_those_of_the_documentation() -> None:
+    """Trade ids of a symbol count up by one, as do those of aggregates."""
+    for option in ("trade", "aggTrade"):
+        assert adapter(trade_stream=option).promises == {
+            "trades": "ids", "candles": "grid", "book": "sequence", "quotes": "none", "ticker": "none",
+        }  # fmt: skip
+    assert set(adapter().promises) == set(CHANNELS)
+
+
 # REST
+
+
+DAY_TICKER: dict[str, Any] = {
+    "symbol": "BNBBTC", "priceChange": "-94.99999800", "priceChangePercent": "-95.960",
+    "prevClosePrice": "0.10002000", "lastPrice": "4.00000200", "lastQty": "200.00000000", "bidPrice": "4.00000000",
+    "bidQty": "100.00000000", "askPrice": "4.00000200", "askQty": "100.00000000", "openPrice": "99.00000000",
+    "highPrice": "100.00000000", "lowPrice": "0.10000000", "volume": "8913.30000000", "quoteVolume": "15.30000000",
+    "openTime": 1499783499040, "closeTime": 1499869899040, "firstId": 28385, "lastId": 28460, "count": 76,
+}  # fmt: skip
+LATEST_AGGREGATE: dict[str, Any] = {
+    "a": 26129, "p": "0.01633102", "q": "4.70443515", "f": 27781, "l": 27781, "T": 1498793709153, "m": True, "M": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("body", "latest"),
+    [
+        (DAY_TICKER, 28460),
+        (DAY_TICKER | {"lastId": 0}, 0),
+        (DAY_TICKER | {"lastId": 2**63 - 1}, 2**63 - 1),
+        (DAY_TICKER | {"firstId": -1, "lastId": -1, "count": 0}, None),  # nothing was traded in the day
+        ([LATEST_AGGREGATE], 26129),
+        ([LATEST_AGGREGATE, LATEST_AGGREGATE | {"a": 26128}], 26129),
+        ([], None),
+    ],
+)
+def test_the_latest_trade(body: object, latest: int | None) -> None:
+    for options in ({}, {"trade_stream": "aggTrade"}):
+        assert adapter(**options).decode_latest_trade(raw(body)) == latest
+        assert adapter(**options).decode_latest_trade(b" \n" + raw(body)) == latest
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"\xff", b"<html>", b"null", b"1", b"{}", b'{"code":-1121,"msg":"Invalid symbol."}', b'{"lastId":"5"}',
+        b'{"lastId":null}', b'{"lastId":1.5}', b'{"lastId":-2}', b'{"lastId":9223372036854775808}',
+        b'{"lastId":99999999999999999999999}', b"[1]", b'[{"a":-1}]', b'[{"a":"1"}]', b"[", b"[null]", b"[{}]",
+        b'[{"a":' + b"[" * 100_000,
+    ],
+    ids=lambda body: ascii(body)[:40],
+)  # fmt: skip
+def test_a_latest_trade_that_cannot_be(body: bytes) -> None:
+    with pytest.raises(Rejected, match=r"^malformed reply: "):
+        adapter().decode_latest_trade(body)
+
+
+def test_what_asks_for_the_latest_trade() -> None:
+    instrument = stream("BNBBTC", "trades").instrument
+    single = adapter().latest_trade_request(instrument)
+    assert (single.url, single.weight) == ("https://data-api.binance.vision/api/v3/ticker/24hr?symbol=BNBBTC", 2)
+    aggregate = adapter(trade_stream="aggTrade", rest_url="http://127.0.0.1:9/").latest_trade_request(instrument)
+    assert (aggregate.url, aggregate.weight) == ("http://127.0.0.1:9/api/v3/aggTrades?symbol=BNBBTC&limit=1", 4)
 
 
 def test_depth_reply() -> None:

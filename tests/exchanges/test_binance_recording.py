@@ -157,7 +157,7 @@ def test_books_at_every_delta_and_every_tick() -> None:
     adapter = Binance(IDS, Options(trade_stream="aggTrade"))
     stored: list[object] = []
     wanted: list[int] = []
-    feed = Feed("binance", stored.extend, Wants(wanted.append, _no_candles), cadence_ns=SECOND_NS)
+    feed = Feed("binance", stored.extend, _wants(wanted), cadence_ns=SECOND_NS)
     instruments = {symbol: Instrument("binance", symbol, symbol, "spot", "", "") for symbol in IDS}
     feed.follow([Stream(IDS[symbol], instruments[symbol], "book") for symbol in IDS], DEPTH, adapter)
     plain = {symbol: PlainBook() for symbol in IDS}
@@ -207,7 +207,7 @@ def test_books_at_every_delta_and_every_tick() -> None:
 def test_quotes_delivered_twice_are_stored_once() -> None:
     """As while a connection is replaced: two lines deliver each state, the second one a moment later."""
     stored: list[object] = []
-    feed = Feed("binance", stored.extend, Wants(stored.append, _no_candles), cadence_ns=SECOND_NS)
+    feed = Feed("binance", stored.extend, _wants(stored), cadence_ns=SECOND_NS)
     old, new = Binance(IDS, Options()), Binance(IDS, Options())
     for line, _ in frames("bookTicker"):
         assert feed.take(old, line.text.encode(), line.time_ns) == []
@@ -227,7 +227,7 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
     for dropped in deltas[1:-1]:
         stored: list[object] = []
         wanted: list[int] = []
-        feed = Feed("binance", stored.extend, Wants(wanted.append, _no_candles), cadence_ns=3600 * SECOND_NS)
+        feed = Feed("binance", stored.extend, _wants(wanted), cadence_ns=3600 * SECOND_NS)
         feed.follow(
             [Stream(IDS[symbol], Instrument("binance", symbol, symbol, "spot", "", ""), "book")], DEPTH, adapter
         )
@@ -254,8 +254,13 @@ def test_a_dropped_delta_is_found_at_the_next_one(symbol: str) -> None:
     assert found == {"NKNUSDT": 148, "BLZETH": 8, "LRCBTC": 12, "RUNEEUR": 0}[symbol]
 
 
-def _no_candles(_instrument_id: int, _minutes: int) -> None:
-    raise AssertionError
+def _wants(snapshots: list[Any]) -> Wants:
+    """Asks for nothing but snapshots of books."""
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    return Wants(book=snapshots.append, candles=never, check=never, renew=never)
 
 
 def _quote(line: Line, data: dict[str, Any]) -> Quote:

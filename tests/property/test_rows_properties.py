@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Candle, CandleSource, Gap, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import Candle, CandleSource, Channel, Gap, GapState, OrderBook, Quote, Reject, Ticker, Trade
 from ingest.store.database import connect_sync
-from ingest.store.rows import TABLES, timestamp
+from ingest.store.notes import encode_gaps
+from ingest.store.rows import TABLES, printable, timestamp
+from ingest.store.sqlfiles import query
 from tests.conftest import TestServer
 
 EXAMPLES = settings(max_examples=40, deadline=None)
@@ -156,25 +158,47 @@ def test_quotes_and_tickers(connection: psycopg.Connection, quotes: list[Quote],
 
 
 @EXAMPLES
-@given(
-    gaps=st.lists(
-        st.builds(
-            Gap, IDS, st.sampled_from(["trades", "candles", "book"]), TEXT, st.none() | TIMES, st.none() | TIMES, BIG,
-            BIG, TEXT,
-        ),
-        min_size=1,
-    ),
-    rejects=st.lists(st.builds(Reject, TEXT, TEXT, TEXT, st.binary(), TIMES), min_size=1),
-)  # fmt: skip
-def test_gaps_and_rejects(connection: psycopg.Connection, gaps: list[Gap], rejects: list[Reject]) -> None:
-    what = "instrument_id, channel, from_time, to_time, from_id, to_id, cause, evidence"
-    assert through_copy(connection, gaps, what) == [
-        (g.instrument_id, g.channel, moment(g.from_ns), moment(g.to_ns), g.from_id, g.to_id, g.cause, g.evidence)
-        for g in gaps
-    ]
+@given(rejects=st.lists(st.builds(Reject, TEXT, TEXT, TEXT, st.binary(), TIMES), min_size=1))
+def test_rejects(connection: psycopg.Connection, rejects: list[Reject]) -> None:
     assert through_copy(connection, rejects, "received_at, exchange, stream, reason, payload") == [
         (moment(r.received_ns), r.exchange, r.stream, r.reason, r.payload) for r in rejects
     ]
+
+
+ENDS = st.tuples(st.none() | TIMES, st.none() | TIMES, BIG, BIG).filter(lambda ends: (ends[0], ends[2]) != (None, None))
+
+
+@st.composite
+def a_gap(draw: st.DrawFn) -> Gap:
+    channel: Channel = draw(st.sampled_from(["trades", "candles", "book"]))
+    state: GapState = draw(st.sampled_from(["open", "repaired", "unrecoverable"]))
+    from_ns, to_ns, from_id, to_id = draw(ENDS)
+    texts = draw(st.text()), draw(st.text())
+    return Gap(1, channel, texts[0], from_ns, to_ns, from_id, to_id, texts[1], state, opened_ns=draw(TIMES))
+
+
+@EXAMPLES
+@given(gaps=st.lists(a_gap(), min_size=1))
+def test_gaps(connection: psycopg.Connection, gaps: list[Gap]) -> None:
+    """Any gap is kept, its text legible, and of those that have one key the last one."""
+    with connection.transaction(force_rollback=True):
+        connection.execute("INSERT INTO ingest.exchanges (name) VALUES ('x')")
+        connection.execute(
+            "INSERT INTO ingest.instruments (instrument_id, exchange_id, symbol, native_symbol, kind, base, quote)"
+            " OVERRIDING SYSTEM VALUE SELECT 1, exchange_id, 'X', 'X', 'spot', 'X', 'Y' FROM ingest.exchanges"
+        )
+        connection.execute(query("merge_gaps"), encode_gaps(gaps))
+        found = connection.execute(
+            "SELECT channel, from_time, to_time, from_id, to_id, cause, evidence, state, opened_at,"
+            " closed_at IS NOT NULL FROM ingest.gaps"
+        ).fetchall()
+    told: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for g in gaps:
+        cause, evidence, opened = printable(g.cause), printable(g.evidence), moment(g.opened_ns)
+        ends = (moment(g.from_ns), moment(g.to_ns), g.from_id, g.to_id)
+        row = (g.channel, *ends, cause, evidence, g.state, opened, g.state != "open")
+        told[g.channel, opened, ends[0], g.from_id, cause] = row
+    assert sorted(found, key=repr) == sorted(told.values(), key=repr)
 
 
 @EXAMPLES

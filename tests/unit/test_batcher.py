@@ -2,10 +2,27 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
-from ingest.pipeline.batcher import Batch, Batcher, Limits
-from ingest.records import Candle, CandleSource, Gap, OrderBook, Reject, Trade
+from ingest.pipeline.batch import TABLE_OF, Batch
+from ingest.pipeline.batcher import Batcher, Limits
+from ingest.records import (
+    CHANNELS,
+    Candle,
+    CandleSource,
+    Channel,
+    Gap,
+    Item,
+    Mark,
+    OrderBook,
+    Quote,
+    Record,
+    Reject,
+    Row,
+    Ticker,
+    Trade,
+)
 
 T0 = 1_000_000_000_000
 
@@ -16,6 +33,9 @@ def trade(number: int = 1, instrument_id: int = 1) -> Trade:
 
 CANDLE = Candle(1, T0, "1", "1", "1", "1", "1", None, None, None, None, CandleSource.STREAM, T0)
 BOOK = OrderBook(1, T0, None, None, (("1", "1"),) * 20, (("2", "1"),) * 20, True, T0)
+QUOTE = Quote(1, T0, 5, "1", "1", "2", "1", T0)
+TICKER = Ticker(1, T0, "1", None, None, None, None, None, None, None, None, None, T0)
+ROWS: list[Row] = [trade(), CANDLE, BOOK, QUOTE, TICKER]
 
 
 def test_sealed_by_the_row_that_fills_it() -> None:
@@ -80,10 +100,55 @@ def test_due_and_seal_all_are_oldest_first() -> None:
 
 def test_tables_are_never_mixed() -> None:
     batcher = Batcher(1, Limits(max_rows=2))
-    gap, reject = Gap(1, "trades", "x", T0), Reject("x", "y", "z", b"", T0)
-    for record in (trade(), CANDLE, BOOK, gap, reject):
+    records: list[Record] = [*ROWS, Reject("x", "y", "z", b"", T0)]
+    for record in records:
         assert batcher.add(record, T0) is None
-    assert [batch.records for batch in batcher.seal_all()] == [[trade()], [CANDLE], [BOOK], [gap], [reject]]
+    assert [batch.records for batch in batcher.seal_all()] == [[record] for record in records]
+
+
+# Notes
+
+
+def mark(number: int, instrument_id: int = 1) -> Mark:
+    return Mark(instrument_id, "trades", number, T0, T0, T0)
+
+
+def test_notes_go_with_the_rows_that_came_before_them() -> None:
+    batcher = Batcher(1, Limits(max_rows=2))
+    opened, closed = Gap(1, "trades", "cut", T0, opened_ns=T0), Gap(1, "trades", "cut", T0, T0 + 1, opened_ns=T0)
+    items: list[Item] = [trade(1), mark(1), opened, trade(2), mark(2), trade(3), closed, mark(3), mark(7, 2)]
+    sealed = [batch for item in items if (batch := batcher.add(item, T0))]
+    sealed += batcher.seal_all()
+    assert sealed == [
+        Batch(Trade, 0, T0, [trade(1), trade(2)], [opened], {(1, "trades"): mark(1)}, 2 * 110 + 2 * 200),
+        Batch(Trade, 0, T0, [trade(3)], [closed], {(1, "trades"): mark(3), (2, "trades"): mark(7, 2)}, 110 + 4 * 200),
+    ]
+    assert batcher.open_bytes == 0
+
+
+def test_notes_alone_are_a_batch_that_comes_of_age() -> None:
+    batcher = Batcher(1, Limits(max_age_ns=100))
+    gap = Gap(1, "book", "cut", T0, opened_ns=T0)
+    assert batcher.add(gap, T0) is None
+    assert batcher.add(mark(5), T0 + 50) is None
+    assert batcher.due(T0 + 99) == []
+    assert batcher.due(T0 + 100) == [Batch(OrderBook, 0, T0, [], [gap], {}, 200)]
+    assert batcher.due(T0 + 150) == [Batch(Trade, 0, T0 + 50, [], [], {(1, "trades"): mark(5)}, 200)]
+
+
+@pytest.mark.parametrize("writers", [1, 2, 3, 7])
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_notes_have_the_writer_of_their_stream_s_rows(channel: Channel, writers: int) -> None:
+    (like,) = (row for row in ROWS if type(row) is TABLE_OF[channel])
+    for instrument_id in range(1, 20):
+        row: Row = msgspec.structs.replace(like, instrument_id=instrument_id)
+        batcher = Batcher(writers, Limits())
+        gap = Gap(instrument_id, channel, "cut", T0, opened_ns=T0)
+        note = Mark(instrument_id, channel, None, T0, T0, T0)
+        for item in (row, gap, note):
+            batcher.add(item, T0)
+        (batch,) = batcher.seal_all()
+        assert (batch.records, batch.gaps, batch.marks) == ([row], [gap], {(instrument_id, channel): note})
 
 
 @pytest.mark.parametrize("writers", [1, 2, 3, 7])

@@ -1,9 +1,22 @@
-"""Which streams a configuration selects from a venue's list."""
+"""Which streams a configuration selects from a venue's list, and how a running collector goes over to others."""
 
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import WSMsgType, web
 from structlog.testing import capture_logs
 
-from ingest.collect.collector import Settings, Subscription, select
-from ingest.records import CHANNELS, Channel, Instrument
+from ingest.clock import MILLISECOND
+from ingest.collect.collector import Collector, Settings, Subscription, select
+from ingest.exchanges.adapter import Adapter, Options
+from ingest.exchanges.binance import Binance
+from ingest.records import CHANNELS, Channel, Gap, Instrument, Item, Mark, OrderBook, Progress, Stream, Trade
+from tests.db.support import NOON
 
 
 def listed(symbol: str, *, active: bool = True) -> Instrument:
@@ -93,3 +106,403 @@ def test_what_is_not_traded_is_left_out() -> None:
 def test_nothing_configured_selects_nothing() -> None:
     assert chosen() == ([], [])
     assert chosen((("BTC/USDT",), ())) == ([], [])
+
+
+# A running collector
+
+
+class Venue:
+    """Numbers each symbol's trades from 1 and sends each to whoever is subscribed at that moment.
+
+    Subscriptions are acknowledged while `open` is set, connections refused while `refusing`. REST knows an empty
+    market, and the latest trade.
+    """
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.sent: dict[str, int] = {}
+        self.unheard: list[tuple[str, int]] = []  # trades that nobody was subscribed for
+        self.subscribed: dict[web.WebSocketResponse, set[str]] = {}
+        self.asked: list[list[str]] = []  # of each connection the streams that it subscribes to
+        self.refusing = False
+        self._transports: list[asyncio.Transport] = []
+        self.open = asyncio.Event()
+        self.open.set()
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator["Venue"]:
+        app = web.Application()
+        app.router.add_get("/stream", self._stream)
+        app.router.add_get("/api/v3/{path:.*}", self._rest)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.url = f"127.0.0.1:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        if self.refusing:
+            return web.Response(status=503)
+        assert request.transport is not None
+        self._transports.append(request.transport)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        try:
+            message = await socket.receive_json()
+            self.asked.append(message["params"])
+            await self.open.wait()
+            await socket.send_json({"result": None, "id": message["id"]})
+            self.subscribed[socket] = set(message["params"])
+            while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+                pass
+        except TypeError:  # it was closed before it asked for anything
+            pass
+        finally:
+            self.subscribed.pop(socket, None)
+        return socket
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        symbol = request.query["symbol"]
+        replies: dict[str, Any] = {
+            "klines": [],
+            "ticker/24hr": {"lastId": self.sent.get(symbol, 0) or -1},
+            "depth": {"lastUpdateId": 1, "bids": [["9", "1"]], "asks": [["11", "1"]]},
+        }
+        return web.json_response(replies[request.match_info["path"]])
+
+    async def tell(self, symbol: str = "BTCUSDT") -> None:
+        """Send the next trade."""
+        number = self.sent[symbol] = self.sent.get(symbol, 0) + 1
+        data = {"e": "trade", "s": symbol, "t": number, "p": "1", "q": "1", "T": NOON // MILLISECOND, "m": True}
+        topic = f"{symbol.lower()}@trade"
+        heard = [socket for socket, topics in self.subscribed.items() if topic in topics and not socket.closed]
+        if not heard:
+            self.unheard.append((symbol, number))
+        for socket in heard:
+            with suppress(ConnectionError):
+                await socket.send_str(json.dumps({"stream": topic, "data": data}))
+
+    def cut(self) -> None:
+        """Break every line."""
+        for transport in self._transports:
+            transport.abort()
+
+
+class Quick(Binance):
+    limits = msgspec.structs.replace(Binance.limits, messages_per_second=10_000)
+
+
+class Small(Quick):
+    limits = msgspec.structs.replace(Quick.limits, streams_per_connection=2)
+
+
+class Store:
+    """An intake without a bound."""
+
+    full = False
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    async def room(self) -> None:
+        return
+
+    def put(self, items: Iterable[Item]) -> None:
+        self.items.extend(items)
+
+
+Wanted = dict[str, tuple[Channel, ...]]
+
+
+def wanting(wanted: Wanted, **options: Any) -> Settings:
+    blocks = tuple(Subscription((symbol,), channels) for symbol, channels in wanted.items())
+    return Settings("binance", blocks, book_cadence_ns=20 * MILLISECOND, **options)
+
+
+class Bench:
+    """A collector of `wanted` on its venue. `known` is how far the database says that a stream had come."""
+
+    def __init__(self, venue: Venue, wanted: Wanted, *, adapter: type[Binance] = Quick, **options: Any) -> None:
+        self.store = Store()
+        self.listed = [listed(symbol) for symbol in ("BTC/USDT", "ETH/USDT", "SOL/USDT")]
+        self.known: dict[tuple[int, Channel], Progress] = {}
+        self.admitted: list[list[str]] = []
+        self._options = options
+
+        def new_adapter(ids: Mapping[str, int]) -> Adapter:
+            return adapter(ids, Options(rest_url=f"http://{venue.url}", ws_url=f"ws://{venue.url}"))
+
+        self.collector = Collector(
+            wanting(wanted, **options), self.store, {}, new_adapter=new_adapter, load=self._load,
+            register=self._register, admit=self._admit,
+        )  # fmt: skip
+
+    async def _load(self) -> list[Instrument]:
+        return self.listed
+
+    async def _register(self, instruments: Sequence[Instrument]) -> dict[str, int]:
+        ids = {"BTC/USDT": 1, "ETH/USDT": 2, "SOL/USDT": 3}
+        return {instrument.symbol: ids[instrument.symbol] for instrument in instruments}
+
+    async def _admit(self, streams: Sequence[Stream], _adapter: Adapter) -> Mapping[Stream, Progress | None]:
+        self.admitted.append([_name(stream) for stream in streams])
+        return {stream: self.known.get((stream.instrument_id, stream.channel)) for stream in streams}
+
+    def change(self, wanted: Wanted) -> None:
+        self.collector.change(wanting(wanted, **self._options))
+
+    def states(self) -> dict[str, str]:
+        return {_name(stream): state for stream, (state, _) in self.collector.states.items()}
+
+    def trades(self, instrument_id: int = 1) -> list[int]:
+        rows = [item for item in self.store.items if isinstance(item, Trade)]
+        return [int(row.trade_id) for row in rows if row.instrument_id == instrument_id]
+
+    def gaps(self) -> list[Gap]:
+        return [item for item in self.store.items if isinstance(item, Gap)]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Runs it, stops it, and sees that it ends promptly."""
+        task = asyncio.create_task(self.collector.run())
+        try:
+            yield
+            self.collector.stop()
+            async with asyncio.timeout(2):
+                await asyncio.shield(task)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    async def until(self, states: dict[str, str]) -> None:
+        await until(lambda: self.states() == states)
+
+
+def _name(stream: Stream) -> str:
+    return f"{stream.instrument.base} {stream.channel}"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("no_proxy", "*")
+
+
+BTC: Wanted = {"BTC/USDT": ("trades",)}
+ETH: Wanted = {"ETH/USDT": ("trades",)}
+
+
+async def test_streams_are_added_and_removed_and_those_that_stay_lose_nothing() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("trades", "book")})
+        async with bench.running():
+            await bench.until({"BTC trades": "live", "BTC book": "live"})
+            for wanted, topics in (
+                (BTC | ETH, {"btcusdt@trade", "ethusdt@trade"}),
+                (BTC, {"btcusdt@trade"}),
+                (BTC | {"ETH/USDT": ("quotes",)}, {"btcusdt@trade", "ethusdt@bookTicker"}),
+            ):
+                bench.change(wanted)
+                while list(venue.subscribed.values()) != [topics]:
+                    await venue.tell()
+                    await asyncio.sleep(0)
+            await venue.tell()
+            await until(lambda: bench.trades()[-1:] == [venue.sent["BTCUSDT"]])
+            await bench.until(
+                {"BTC trades": "live", "BTC book": "stopped", "ETH trades": "stopped", "ETH quotes": "live"}
+            )
+            assert len(bench.collector.states) == 4
+        assert venue.unheard == []
+        assert set(bench.trades()) == set(range(1, venue.sent["BTCUSDT"] + 1))
+        assert bench.gaps() == []
+        assert bench.admitted == [["BTC trades", "BTC book"], ["ETH trades"], [], ["ETH quotes"]]
+        assert set(bench.states().values()) == {"stopped"}
+
+
+async def test_a_stream_that_was_added_starts_where_the_database_says_that_it_stood() -> None:
+    async with Venue().serve() as venue:
+        venue.sent["ETHUSDT"] = 7
+        bench = Bench(venue, BTC)
+        bench.known[2, "trades"] = Progress(5, NOON)
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            bench.change(BTC | ETH)
+            await bench.until({"BTC trades": "live", "ETH trades": "live"})
+            await venue.tell("ETHUSDT")
+            await until(lambda: bench.trades(2) == [8])
+        first, last = bench.gaps()[0], bench.gaps()[-1]
+        told = "the daemon did not run"
+        assert first == Gap(2, "trades", "not collected", NOON, None, 6, None, told, opened_ns=first.opened_ns)
+        assert (last.opened_ns, last.from_id, last.to_id, last.state) == (first.opened_ns, 6, 7, "open")
+
+
+async def test_a_stream_that_was_removed_is_marked_as_far_as_it_came() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, BTC | ETH)
+        async with bench.running():
+            await bench.until({"BTC trades": "live", "ETH trades": "live"})
+            await venue.tell("ETHUSDT")
+            await until(lambda: bench.trades(2) == [1])
+            bench.change(BTC)
+            await bench.until({"BTC trades": "live", "ETH trades": "stopped"})
+            stream = next(stream for stream in bench.collector.states if stream.instrument_id == 2)
+            assert bench.collector.states[stream] == ("stopped", "not in the configuration any more")
+            marks = [item for item in bench.store.items if isinstance(item, Mark) and item.instrument_id == 2]
+            assert marks[-1].id == 1
+            assert (2, "trades") not in bench.collector.feed.ledger.accounts
+
+
+async def test_all_are_removed_and_some_come_back() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, BTC)
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            bench.change({})
+            await until(lambda: not venue.subscribed)
+            await bench.until({"BTC trades": "stopped"})
+            bench.change(BTC | ETH)
+            await bench.until({"BTC trades": "live", "ETH trades": "live"})
+            await venue.tell()
+            await until(lambda: bench.trades() == [1])
+        assert bench.admitted == [["BTC trades"], [], ["BTC trades", "ETH trades"]]
+
+
+async def test_a_change_before_the_subscription_is_acknowledged() -> None:
+    """What goes live then is partly collected no more."""
+    async with Venue().serve() as venue:
+        venue.open.clear()
+        bench = Bench(venue, {"BTC/USDT": ("trades", "candles", "book", "quotes")})
+        async with bench.running():
+            await until(lambda: len(venue.asked) == 1)
+            bench.change(BTC | ETH)
+            await until(lambda: len(venue.asked) == 2)
+            venue.open.set()
+            await until(lambda: list(venue.subscribed.values()) == [{"btcusdt@trade", "ethusdt@trade"}])
+            gone = {f"BTC {channel}": "stopped" for channel in ("candles", "book", "quotes")}
+            await bench.until({"BTC trades": "live", "ETH trades": "live", **gone})
+            await venue.tell()
+            await until(lambda: bench.trades() == [1])
+        assert bench.gaps() == []
+
+
+async def test_a_change_while_the_old_line_alone_is_live() -> None:
+    """The first one of the two is acknowledged with streams that were removed meanwhile."""
+    async with Venue().serve() as venue:
+        venue.open.clear()
+        bench = Bench(venue, {"BTC/USDT": ("trades", "candles")})
+        async with bench.running():
+            await until(lambda: len(venue.asked) == 1)
+            venue.refusing = True
+            bench.change(BTC)
+            await bench.until({"BTC trades": "starting", "BTC candles": "stopped"})
+            venue.open.set()
+            await bench.until({"BTC trades": "live", "BTC candles": "stopped"})
+            await venue.tell()
+            await until(lambda: bench.trades() == [1])
+
+
+async def test_a_change_while_the_venue_refuses() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("trades", "quotes")})
+        async with bench.running():
+            await bench.until({"BTC trades": "live", "BTC quotes": "live"})
+            venue.refusing = True
+            venue.cut()
+            await bench.until({"BTC trades": "reconnecting", "BTC quotes": "reconnecting"})
+            bench.change(BTC | ETH)
+            await until(lambda: len(bench.admitted) == 2)
+            venue.refusing = False
+            await bench.until({"BTC trades": "live", "BTC quotes": "stopped", "ETH trades": "live"})
+        lost = [(gap.instrument_id, gap.channel, gap.cause, gap.to_ns) for gap in bench.gaps()[:2]]
+        assert lost == [(1, "trades", "disconnected", None), (1, "quotes", "disconnected", None)]
+
+
+async def test_an_instrument_that_the_venue_describes_anew_is_the_same_stream() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, BTC)
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            await venue.tell()
+            bench.listed = [msgspec.structs.replace(one, info=b'{"status":"new"}') for one in bench.listed]
+            bench.change(BTC)
+            await until(lambda: len(bench.admitted) == 2)
+            await asyncio.sleep(0.05)
+            assert bench.states() == {"BTC trades": "live"}
+            assert len(venue.asked) == 1
+        assert bench.gaps() == []
+
+
+async def test_what_one_connection_cannot_hold_goes_to_another() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("trades",)}, adapter=Small)
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            bench.change(dict.fromkeys(("BTC/USDT", "ETH/USDT"), ("trades", "quotes")))
+            await until(lambda: set(bench.states().values()) == {"live"} and len(bench.states()) == 4)
+            sizes = sorted(len(topics) for topics in venue.subscribed.values())
+            assert sizes == [2, 2]
+            bench.change({"ETH/USDT": ("quotes",)})
+            await until(lambda: list(venue.subscribed.values()) == [{"ethusdt@bookTicker"}])
+
+
+async def test_a_stream_that_the_database_refuses_is_left_out() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, BTC)
+
+        async def admit(streams: Sequence[Stream], _adapter: Adapter) -> Mapping[Stream, Progress | None]:
+            return {stream: None for stream in streams if stream.instrument_id == 1}
+
+        bench.collector._admit = admit
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            with capture_logs() as logs:
+                bench.change(BTC | ETH)
+                await until(lambda: any(entry["event"] == "streams.changed" for entry in logs))
+            assert [entry["stream"] for entry in logs if entry["event"] == "stream.refused"] == [
+                "binance ETH/USDT trades"
+            ]
+            assert bench.states() == {"BTC trades": "live"}
+
+
+async def test_stop_during_a_change() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, BTC)
+        async with bench.running():
+            await bench.until({"BTC trades": "live"})
+            await venue.tell()
+            bench.change(BTC | ETH)
+        assert bench.trades() == [1]
+        assert venue.subscribed == {}
+
+
+async def test_a_quiet_ticker_is_renewed_less_and_less_often() -> None:
+    """REST cannot tell whether it is dead; of a market without trades it must not cost a connection a minute."""
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("ticker",)}, silence_ns=50 * MILLISECOND)
+        async with bench.running():
+            await until(lambda: len(venue.asked) == 3)
+            loop = asyncio.get_running_loop()
+            third = loop.time()
+            await until(lambda: len(venue.asked) == 4)
+            assert loop.time() - third > 0.4  # three times as long as the one before, and so on
+        opened, closed = bench.gaps()[:2]
+        assert (opened.channel, opened.cause, opened.to_ns, opened.state) == ("ticker", "silent", None, "open")
+        assert (closed.opened_ns, closed.state) == (opened.opened_ns, "unrecoverable")
+
+
+async def test_a_book_that_brings_nothing_costs_no_connection() -> None:
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("book",)}, silence_ns=50 * MILLISECOND)
+        async with bench.running():
+            await until(lambda: any(isinstance(item, OrderBook) for item in bench.store.items))
+            await asyncio.sleep(0.3)
+            assert len(venue.asked) == 1
+        assert bench.gaps() == []

@@ -54,7 +54,7 @@ def test_each_default_that_the_example_states_is_the_default(key: Key) -> None:
     value: Any = _uncommented()
     for name in key.name.split("."):
         value = value[name]
-    stated = value if value != "" else None
+    stated = None if value == "" and key.default is None else value
     assert (stated, type(stated)) == (key.default, type(key.default))
 
 

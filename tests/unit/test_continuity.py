@@ -1,10 +1,12 @@
 """Holes in contiguous ids: found, filled by late arrivals, reported once and only when nothing filled them."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.clock import SECOND
 from ingest.collect.continuity import PATIENCE_NS, Hole, Run
+from ingest.errors import Rejected
 
 
 def test_a_hole_is_reported_once_and_after_a_while() -> None:
@@ -29,6 +31,18 @@ def test_a_run_goes_on_from_where_the_stream_stood() -> None:
     run = Run(100, 5 * SECOND)
     run.see(104, 9 * SECOND, 9 * SECOND)
     assert run.overdue(9 * SECOND + PATIENCE_NS) == [Hole(101, 103, 5 * SECOND, 9 * SECOND, 9 * SECOND)]
+
+
+def test_an_absurd_id_is_refused_and_changes_nothing() -> None:
+    run = Run()
+    run.see(10, 0, 0)
+    with pytest.raises(Rejected, match="absurd id: 9223372036854775807 behind 10"):
+        run.see(2**63 - 1, 0, 0)
+    with pytest.raises(Rejected):
+        run.expect(2**62, 0)
+    run.see(11, 0, 0)
+    assert run.contiguous() == (11, 0)
+    assert run.overdue(60 * SECOND) == []
 
 
 @given(st.sets(st.integers(1, 60), min_size=1), st.randoms(use_true_random=False))

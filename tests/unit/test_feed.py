@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 import pytest
 
-from ingest.clock import MILLISECOND, SECOND
+from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.continuity import PATIENCE_NS
 from ingest.collect.feed import Feed, Wants, tick_after
 from ingest.errors import Rejected
@@ -15,57 +16,99 @@ from ingest.records import (
     BookState,
     Candle,
     CandleSource,
+    Channel,
     Gap,
+    GapState,
     Instrument,
+    Item,
+    Mark,
     OrderBook,
+    Progress,
     Quote,
     Reject,
     Stream,
     Ticker,
     Trade,
 )
-from ingest.store.copy_writer import Record
 
 T0 = 1_700_000_000 * SECOND
 BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
 ETH = Instrument("binance", "ETH/USDT", "ETHUSDT", "spot", "ETH", "USDT")
 BOOKS = [Stream(1, BTC, "book"), Stream(2, ETH, "book")]
+TRADES = [Stream(1, BTC, "trades"), Stream(2, ETH, "trades")]
+CANDLES, QUOTES, TICKER = Stream(1, BTC, "candles"), Stream(1, BTC, "quotes"), Stream(1, BTC, "ticker")
 
 
 class Scripted(Binance):
-    """Says what it is told to: a frame's text is the name of its events."""
+    """Says what it is told to: a frame's text is the name of its events. `found` is whose a bad frame seems to be."""
 
     def __init__(self, *, contiguous: bool = True) -> None:
         super().__init__({}, Options())
-        self.contiguous_trade_ids = contiguous
+        self.promises = {**Binance.promises, "trades": "ids" if contiguous else "none"}
         self.script: dict[str, Callable[[], Sequence[Event]]] = {}
+        self.found: tuple[int, Channel] | None = None
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:  # noqa: ARG002
         return self.script[frame.decode()]()
 
+    def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:  # noqa: ARG002
+        return self.found
+
 
 class Bench:
-    """A feed whose rows and requests are at hand."""
+    """A feed whose rows, gaps, marks and requests are at hand."""
 
-    def __init__(self, *, cadence_ns: int = SECOND, contiguous: bool = True) -> None:
-        self.rows: list[Record] = []
+    def __init__(
+        self, *streams: Stream, cadence_ns: int = SECOND, contiguous: bool = True, known: Progress | None = None
+    ) -> None:
+        self.items: list[Item] = []
         self.wanted: list[int] = []
         self.wanted_candles: list[tuple[int, int]] = []
+        self.checks: list[Stream] = []
+        self.renewed: list[Stream] = []
         self.adapter = Scripted(contiguous=contiguous)
-        wants = Wants(self.wanted.append, lambda *wanted: self.wanted_candles.append(wanted))
+        wants = Wants(
+            book=self.wanted.append,
+            candles=lambda *wanted: self.wanted_candles.append(wanted),
+            check=self.checks.append,
+            renew=self.renewed.append,
+        )
         self.feed = Feed("binance", self._put, wants, cadence_ns=cadence_ns)
-        self.feed.follow(BOOKS, 2, self.adapter)
+        self.streams = streams or (*BOOKS, *TRADES)
+        self.feed.follow(self.streams, 2, self.adapter, dict.fromkeys(self.streams, known), T0)
 
-    def _put(self, rows: Iterable[Record]) -> None:
-        self.rows.extend(rows)
+    def live(self, at_ns: int = T0) -> None:
+        self.feed.connected(self.streams, at_ns)
+        self.checks.clear()
+
+    def lose(self, at_ns: int, since_ns: int | None = None, *streams: Stream) -> None:
+        since_ns = at_ns if since_ns is None else since_ns
+        self.feed.disconnected(streams or self.streams, "disconnected", since_ns, at_ns, "the line was cut")
+
+    def refuse(self, at_ns: int, found: tuple[int, Channel] | None = None) -> None:
+        """Take a frame that is no good."""
+
+        def bad() -> Sequence[Event]:
+            raise Rejected("no: never")
+
+        self.adapter.script["bad"], self.adapter.found = bad, found
+        assert self.feed.take(self.adapter, b"bad", at_ns) is None
+
+    def _put(self, items: Iterable[Item]) -> None:
+        self.items.extend(items)
 
     def take(self, event: Event, at_ns: int) -> Sequence[Ack | Shutdown] | None:
         self.adapter.script["x"] = lambda: (event,)
         return self.feed.take(self.adapter, b"x", at_ns)
 
-    def drain(self) -> list[Record]:
-        rows, self.rows[:] = list(self.rows), []
-        return rows
+    def drain(self) -> list[Item]:
+        """All that was put since."""
+        items, self.items[:] = list(self.items), []
+        return items
+
+    def gaps(self) -> list[Gap]:
+        """The gaps that were told since; the rest is forgotten."""
+        return [item for item in self.drain() if isinstance(item, Gap)]
 
     def sync(self, instrument_id: int, sequence: int, at_ns: int) -> None:
         self.take(delta(instrument_id, sequence, at_ns - 2), at_ns - 2)
@@ -199,8 +242,8 @@ def test_a_hole_in_trade_ids_is_a_gap_with_both_its_ends() -> None:
     bench.feed.sample(T0 + PATIENCE_NS)
     bench.feed.sample(T0 + 2 * PATIENCE_NS)
     assert bench.drain() == [
-        Gap(1, "trades", "trade ids skipped", T0 + 1, T0 + 2, 7, 9, "6 was followed by 10"),
-        Gap(1, "trades", "trade ids skipped", T0 + 2, T0 + 3, 11, 11, "10 was followed by 12"),
+        Gap(1, "trades", "trade ids skipped", T0 + 1, T0 + 2, 7, 9, "6 was followed by 10", opened_ns=T0),
+        Gap(1, "trades", "trade ids skipped", T0 + 2, T0 + 3, 11, 11, "10 was followed by 12", opened_ns=T0),
     ]
 
 
@@ -212,7 +255,7 @@ def test_a_hole_that_the_other_line_fills_in_time_is_no_gap() -> None:
     bench.feed.sample(T0 + PATIENCE_NS)
     assert bench.drain() == [
         *rows,
-        Gap(1, "trades", "trade ids skipped", T0, T0, 8, 8, "7 was followed by 9"),
+        Gap(1, "trades", "trade ids skipped", T0, T0, 8, 8, "7 was followed by 9", opened_ns=T0),
     ]
 
 
@@ -280,6 +323,9 @@ def test_every_ticker_is_stored() -> None:
 # Books that break and mend
 
 
+OUT_OF_SYNC = "book out of sync"
+
+
 def test_a_break_is_one_gap_from_the_last_good_change_to_the_first_good_one() -> None:
     bench = Bench()
     bench.sync(1, 10, T0 + 10)
@@ -288,32 +334,38 @@ def test_a_break_is_one_gap_from_the_last_good_change_to_the_first_good_one() ->
     bench.wanted.clear()
     bench.take(delta(1, 15, T0 + 30, "5"), T0 + 30)
     bench.take(delta(1, 17, T0 + 40, "7"), T0 + 40)
-    assert (bench.drain(), bench.wanted) == ([], [1])
+    told = "sequence 11 is followed by 15 to 15"
+    opened = Gap(1, "book", OUT_OF_SYNC, T0 + 20, evidence=told, opened_ns=T0 + 30)
+    assert (bench.drain(), bench.wanted) == ([opened], [1])
     bench.feed.join(BookState(1, 14, [("9", "4")], [], 1000, T0 + 50))  # there is another hole behind it
     assert bench.wanted == [1, 1]
-    assert not [row for row in bench.drain() if isinstance(row, Gap)]
+    assert bench.gaps() == []
     bench.feed.join(BookState(1, 16, [("9", "6")], [], 1000, T0 + 60))
-    (gap,) = bench.drain()
-    assert isinstance(gap, Gap)
-    assert (gap.instrument_id, gap.channel, gap.cause) == (1, "book", "book out of sync")
-    assert (gap.from_ns, gap.to_ns, gap.from_id, gap.to_id) == (T0 + 20, T0 + 40, None, None)
-    assert "is followed by" in gap.evidence
+    assert bench.drain() == [
+        Gap(1, "book", OUT_OF_SYNC, T0 + 20, T0 + 40, None, None, told, "unrecoverable", opened_ns=T0 + 30)
+    ]
     assert bench.wanted == [1, 1]
 
 
-def test_a_lost_line_is_one_gap_whatever_follows() -> None:
-    bench = Bench()
+def test_a_lost_line_is_one_gap_a_stream_whatever_follows() -> None:
+    bench = Bench(*BOOKS, TRADES[0])
+    bench.live()
     bench.sync(1, 10, T0 + 10)
     bench.sync(2, 70, T0 + 20)
+    bench.take(trade(5, T0 + 21), T0 + 22)
     bench.drain()
     bench.wanted.clear()
-    for _ in range(3):
-        bench.feed.disconnected([*BOOKS, Stream(1, BTC, "trades")], "the line was cut")
+    for number in range(3):
+        bench.lose(T0 + 50 + number, T0 + 40)
     assert not any(book.in_sync for book in bench.feed.books.values())
     bench.take(delta(1, 50, T0 + 100), T0 + 100)
     bench.feed.join(BookState(1, 50, [], [], 1000, T0 + 110))
+    lost = ("disconnected", T0 + 40)
     assert bench.drain() == [
-        Gap(1, "book", "book out of sync", T0 + 10, T0 + 110, evidence="the line was cut"),
+        Gap(1, "book", *lost, evidence="the line was cut", opened_ns=T0 + 50),
+        Gap(2, "book", *lost, evidence="the line was cut", opened_ns=T0 + 50),
+        Gap(1, "trades", "disconnected", T0 + 21, None, 6, None, "the line was cut", opened_ns=T0 + 50),
+        Gap(1, "book", *lost, T0 + 110, None, None, "the line was cut", "unrecoverable", opened_ns=T0 + 50),
     ]
     assert bench.wanted == [1]
 
@@ -321,7 +373,7 @@ def test_a_lost_line_is_one_gap_whatever_follows() -> None:
 def test_a_line_lost_before_the_first_snapshot_is_no_gap() -> None:
     bench = Bench()
     bench.take(delta(1, 10, T0), T0)
-    bench.feed.disconnected(BOOKS, "the line was cut")
+    bench.lose(T0 + 5)
     bench.sync(1, 20, T0 + 10)
     assert bench.drain() == []
 
@@ -331,7 +383,10 @@ def test_a_bad_level_is_a_reject_and_a_break() -> None:
     bench.sync(1, 10, T0 + 10)
     bench.drain()
     bench.take(BookDelta(1, 11, 11, None, [("x", "1")], [], T0 + 19, T0 + 20), T0 + 20)
-    assert bench.drain() == [Reject("binance", "", "book level: 'x', '1' is not decimal text", b"x", T0 + 20)]
+    assert bench.drain() == [
+        Gap(1, "book", OUT_OF_SYNC, T0 + 10, evidence="a level is not a number", opened_ns=T0 + 20),
+        Reject("binance", "", "book level: 'x', '1' is not decimal text", b"x", T0 + 20),
+    ]
     assert not bench.feed.books[1].in_sync
 
 
@@ -348,7 +403,7 @@ def test_books_stored_while_the_line_is_down_are_marked() -> None:
     bench = Bench()
     bench.sync(1, 10, T0 + 10)
     bench.take(delta(1, 20, T0 + 20), T0 + 20)  # a break: a snapshot is asked for
-    bench.feed.disconnected(BOOKS, "the line was cut")
+    bench.lose(T0 + 25)
     bench.feed.join(BookState(1, 30, [("9", "1")], [], 1000, T0 + 30))  # and comes
     bench.drain()
     bench.feed.sample(T0 + SECOND)
@@ -365,9 +420,11 @@ def test_a_refresh_that_breaks_the_book_is_a_gap() -> None:
     bench.take(BookDelta(1, 12, 12, None, [("10", "1")], [], T0 + 29, T0 + 30), T0 + 30)
     bench.feed.join(BookState(1, 11, [("9", "1")], [("10", "1")], 1000, T0 + 40))  # crossed by what was kept
     assert not bench.feed.books[1].in_sync
-    bench.drain()
+    told = "crossed: bid 10 is not below ask 10"
+    opened = Gap(1, "book", OUT_OF_SYNC, T0 + 30, evidence=told, opened_ns=T0 + 40)
+    assert bench.gaps() == [opened]
     bench.feed.join(BookState(1, 12, [("9", "1")], [("12", "1")], 1000, T0 + 50))
-    assert [row for row in bench.drain() if isinstance(row, Gap)]
+    assert bench.gaps() == [msgspec.structs.replace(opened, to_ns=T0 + 50, state="unrecoverable")]
 
 
 def test_a_delta_of_a_book_that_nobody_asked_for() -> None:
@@ -454,12 +511,417 @@ def test_a_snapshot_frame_joins_its_book() -> None:
 
 def test_a_rejected_frame_says_so_and_the_next_one_is_taken() -> None:
     bench = Bench()
-
-    def refuse() -> Sequence[Event]:
-        raise Rejected("no: never")
-
-    bench.adapter.script["bad"] = refuse
-    assert bench.feed.take(bench.adapter, b"bad", T0) is None
+    bench.refuse(T0)
     bench.take(trade(1), T0 + 1)
     assert bench.drain() == [Reject("binance", "", "no: never", b"bad", T0), trade(1)]
     assert bench.feed.rejected == {"no": 1}
+
+
+# Frames that were lost: what they may have held is missing until shown otherwise
+
+REJECTED = "frame rejected"
+
+
+def doubted(channel: Channel, from_ns: int, to_ns: int | None = None, *, at_ns: int) -> Gap:
+    """A gap of a stream without history: open, or over."""
+    state: GapState = "open" if to_ns is None else "unrecoverable"
+    return Gap(1, channel, REJECTED, from_ns, to_ns, None, None, "no: never", state, opened_ns=at_ns)
+
+
+def test_a_bad_frame_of_trades_is_a_gap_that_closes_by_itself_when_the_ids_go_on() -> None:
+    bench = Bench(*TRADES)
+    bench.live()
+    bench.take(trade(5), T0 + 10)
+    bench.take(trade(900, instrument_id=2), T0 + 10)
+    bench.drain()
+    bench.refuse(T0 + 20, (1, "trades"))
+    opened = Gap(1, "trades", REJECTED, T0, None, 6, None, "no: never", opened_ns=T0 + 20)
+    assert bench.gaps() == [opened]
+    bench.take(trade(6, T0 + 30), T0 + 31)
+    bench.feed.sample(T0 + SECOND)
+    told = "no: never; no number is missing"
+    closed = msgspec.structs.replace(opened, to_ns=T0 + 30, to_id=5, evidence=told, state="repaired")
+    assert bench.drain()[1:] == [
+        closed,
+        Mark(1, "trades", 6, T0 + 30, T0 + 30, T0),
+        Mark(2, "trades", 900, T0, T0, T0),
+    ]
+
+
+def test_a_bad_frame_that_held_trades_is_a_gap_of_exactly_these() -> None:
+    bench = Bench(*TRADES)
+    bench.live()
+    bench.take(trade(5), T0 + 10)
+    bench.refuse(T0 + 20, (1, "trades"))
+    bench.refuse(T0 + 21, (1, "trades"))
+    bench.take(trade(8, T0 + 30), T0 + 31)
+    bench.drain()
+    bench.feed.sample(T0 + 31 + PATIENCE_NS)
+    told = "no: never; 5 was followed by 8"
+    assert bench.drain()[:2] == [
+        Gap(1, "trades", REJECTED, T0, T0 + 30, 6, 7, told, opened_ns=T0 + 20),
+        Mark(1, "trades", 8, T0 + 30, T0 + 1 * SECOND + 31, T0),
+    ]
+
+
+def test_a_bad_frame_of_candles_is_a_gap_until_the_next_minute_came() -> None:
+    bench = Bench(CANDLES)
+    bench.live()
+    first = T0 // MINUTE * MINUTE
+    bench.take(candle(first), first + MINUTE)
+    bench.drain()
+    bench.refuse(first + MINUTE + 5, (1, "candles"))
+    opened = Gap(1, "candles", REJECTED, first + MINUTE, evidence="no: never", opened_ns=first + MINUTE + 5)
+    assert bench.gaps() == [opened]
+    bench.take(candle(first + MINUTE), first + 2 * MINUTE)
+    bench.feed.sample(first + 2 * MINUTE + SECOND)
+    told = "no: never; no number is missing"
+    assert bench.gaps() == [msgspec.structs.replace(opened, to_ns=first + MINUTE, evidence=told, state="repaired")]
+
+
+def test_a_bad_frame_of_nobody_is_a_moment_without_quotes_and_tickers() -> None:
+    """Ids, minutes and sequences will show whether one of them was in it."""
+    bench = Bench(BOOKS[0], TRADES[0], CANDLES, QUOTES, TICKER)
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.take(trade(5), T0 + 10)
+    bench.drain()
+    bench.refuse(T0 + 20)
+    bench.refuse(T0 + 30)
+    assert bench.gaps() == [doubted("quotes", T0 + 20, at_ns=T0 + 20), doubted("ticker", T0 + 20, at_ns=T0 + 20)]
+    bench.feed.sample(T0 + SECOND)
+    bench.feed.sample(T0 + 2 * SECOND)
+    assert bench.gaps() == [
+        doubted("quotes", T0 + 20, T0 + SECOND, at_ns=T0 + 20),
+        doubted("ticker", T0 + 20, T0 + SECOND, at_ns=T0 + 20),
+    ]
+    assert bench.feed.books[1].in_sync
+
+
+def test_a_bad_frame_of_quotes_says_nothing_of_tickers() -> None:
+    bench = Bench(QUOTES, TICKER)
+    bench.live()
+    bench.refuse(T0 + 20, (1, "quotes"))
+    bench.refuse(T0 + 21, (7, "quotes"))  # nobody's
+    bench.feed.sample(T0 + SECOND)
+    assert bench.gaps() == [doubted("quotes", T0 + 20, to, at_ns=T0 + 20) for to in (None, T0 + SECOND)]
+
+
+def test_a_bad_frame_of_a_book_is_left_to_its_sequence() -> None:
+    bench = Bench()
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.drain()
+    bench.refuse(T0 + 20, (1, "book"))
+    assert bench.gaps() == []
+    assert bench.feed.books[1].in_sync
+
+
+def test_a_bad_frame_before_the_line_breaks_is_a_gap_until_it_is_back() -> None:
+    bench = Bench(QUOTES)
+    bench.live()
+    bench.refuse(T0 + 20)
+    bench.lose(T0 + 30)
+    bench.feed.sample(T0 + SECOND)
+    assert bench.gaps() == [doubted("quotes", T0 + 20, at_ns=T0 + 20)]
+    bench.live(T0 + 90 * SECOND)
+    assert bench.gaps() == [doubted("quotes", T0 + 20, T0 + 90 * SECOND, at_ns=T0 + 20)]
+
+
+def test_a_bad_frame_does_not_end_the_gap_of_a_silent_stream() -> None:
+    bench = Bench(QUOTES)
+    bench.live()
+    bench.feed.ledger.dead(bench.feed.ledger.accounts[1, "quotes"], T0 + 10, "why")
+    bench.drain()
+    bench.refuse(T0 + 20)
+    bench.feed.sample(T0 + SECOND)
+    assert bench.gaps() == []
+    assert bench.renewed == [QUOTES]
+
+
+def test_a_bad_frame_of_what_is_not_live_opens_nothing() -> None:
+    bench = Bench(QUOTES, TRADES[0])
+    bench.refuse(T0 + 20)
+    bench.refuse(T0 + 20, (1, "trades"))
+    assert bench.gaps() == []
+
+
+def test_trades_without_ids_are_a_gap_by_time_that_repair_looks_at() -> None:
+    bench = Bench(TRADES[0], contiguous=False)
+    bench.live()
+    bench.refuse(T0 + 20)
+    bench.feed.sample(T0 + SECOND)
+    opened = Gap(1, "trades", REJECTED, T0 + 20, evidence="no: never", opened_ns=T0 + 20)
+    assert bench.gaps() == [opened, msgspec.structs.replace(opened, to_ns=T0 + SECOND)]
+
+
+# Candles
+
+
+def candle(open_ns: int, source: CandleSource = CandleSource.STREAM) -> Candle:
+    return Candle(1, open_ns, "1", "1", "1", "1", "0", None, None, None, None, source, open_ns + MINUTE)
+
+
+M0 = T0 // MINUTE * MINUTE
+
+
+def test_a_skipped_minute_is_asked_for_and_is_a_gap_when_rest_does_not_have_it() -> None:
+    bench = Bench(CANDLES)
+    bench.live()
+    for minute in (0, 3):
+        bench.take(candle(M0 + minute * MINUTE), M0 + (minute + 1) * MINUTE)
+    assert bench.wanted_candles == [(1, 4)]
+    bench.drain()
+    bench.feed.sample(M0 + 4 * MINUTE + 30 * SECOND)
+    ends = (M0 + MINUTE, M0 + 2 * MINUTE)
+    assert bench.gaps() == [Gap(1, "candles", "candles skipped", *ends, opened_ns=M0 + 4 * MINUTE)]
+
+
+def test_minutes_between_candles_of_one_reply_had_no_trade() -> None:
+    bench = Bench(CANDLES)
+    bench.live()
+    for minute in (0, 5):
+        bench.take(candle(M0 + minute * MINUTE), M0 + (minute + 1) * MINUTE)
+    bench.drain()
+    reply = [candle(M0 + minute * MINUTE, CandleSource.REST) for minute in (0, 2, 5)]
+    bench.feed.take_candles(1, reply)
+    assert bench.drain() == reply
+    bench.feed.sample(M0 + 10 * MINUTE)
+    last = M0 // MINUTE + 5
+    assert bench.drain() == [Mark(1, "candles", last, M0 + 6 * MINUTE, M0 + 10 * MINUTE - 2 * SECOND, T0)]
+
+
+def test_a_reply_that_begins_later_leaves_the_minutes_before_it_in_question() -> None:
+    bench = Bench(CANDLES)
+    bench.live()
+    for minute in (0, 5):
+        bench.take(candle(M0 + minute * MINUTE), M0 + (minute + 1) * MINUTE)
+    bench.drain()
+    bench.feed.take_candles(1, [candle(M0 + minute * MINUTE, CandleSource.REST) for minute in (3, 5)])
+    bench.feed.sample(M0 + 10 * MINUTE)
+    ends = (M0 + MINUTE, M0 + 2 * MINUTE)
+    assert bench.gaps() == [Gap(1, "candles", "candles skipped", *ends, opened_ns=M0 + 6 * MINUTE)]
+
+
+def test_a_restart_without_a_candle_missed_says_so() -> None:
+    bench = Bench(CANDLES, known=Progress(M0 // MINUTE, M0 + MINUTE))
+    opened = Gap(1, "candles", "not collected", M0 + MINUTE, evidence="the daemon did not run", opened_ns=T0)
+    assert bench.gaps() == [opened]
+    bench.live(M0 + MINUTE + 5 * SECOND)
+    assert bench.feed.minutes_without_candle(CANDLES, M0 + MINUTE + 5 * SECOND) == 2
+    bench.feed.take_candles(1, [candle(M0, CandleSource.REST)])
+    (closed,) = bench.gaps()
+    assert (closed.opened_ns, closed.from_ns, closed.to_ns, closed.state) == (T0, M0 + MINUTE, M0 + MINUTE, "repaired")
+
+
+def test_candles_of_rest_alone_or_of_nobody_are_stored() -> None:
+    bench = Bench(TRADES[0])
+    bench.feed.take_candles(1, [candle(M0)])
+    bench.feed.take_candles(1, [])
+    assert bench.drain() == [candle(M0)]
+    other = Bench(CANDLES)
+    assert other.feed.minutes_without_candle(CANDLES, T0) == 0
+    other.take(candle(M0, CandleSource.OPEN), T0)
+    assert other.feed.minutes_without_candle(CANDLES, T0) == 0  # an open one counts for nothing
+
+
+# Quiet streams
+
+
+def state(sequence: int, bid: str = "9", ask: str = "11") -> BookState:
+    return BookState(1, sequence, [(bid, "1")], [(ask, "1")], 1000, T0 + 60 * SECOND)
+
+
+def verdict(bench: Bench, at_ns: int) -> list[Stream]:
+    """Whose subscription is renewed when nothing comes for the moment that it may take."""
+    bench.feed.sample(at_ns + SECOND)
+    assert bench.renewed == []
+    bench.feed.sample(at_ns + 4 * SECOND)
+    return bench.renewed
+
+
+@pytest.mark.parametrize("sequence", [9, 10])
+def test_a_quiet_book_without_news_is_well(sequence: int) -> None:
+    bench = Bench(BOOKS[0])
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.feed.check(BOOKS[0], state(sequence), T0 + 60 * SECOND)
+    assert verdict(bench, T0 + 60 * SECOND) == []
+    assert bench.gaps() == []
+
+
+def test_a_quiet_book_with_news_is_dead_and_not_believed_until_the_next_snapshot() -> None:
+    bench = Bench(BOOKS[0])
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.feed.sample(T0 + 30 * SECOND)
+    bench.drain()
+    bench.feed.check(BOOKS[0], state(12), T0 + 60 * SECOND)
+    assert verdict(bench, T0 + 60 * SECOND) == [BOOKS[0]]
+    told = "the venue has newer data than its stream brought"
+    opened = Gap(1, "book", "silent", T0 + 10, evidence=told, opened_ns=T0 + 64 * SECOND)
+    assert bench.gaps() == [opened]
+    bench.wanted.clear()
+    bench.take(delta(1, 11, T0 + 65 * SECOND), T0 + 65 * SECOND)  # late, and it would continue the book
+    assert bench.wanted == [1]
+    bench.drain()
+    bench.feed.join(BookState(1, 11, [("9", "1")], [], 1000, T0 + 65 * SECOND + 5))
+    assert bench.gaps() == [msgspec.structs.replace(opened, to_ns=T0 + 65 * SECOND + 5, state="unrecoverable")]
+
+
+def test_a_book_that_brought_nothing_is_compared_with_the_snapshot_of_the_check_before() -> None:
+    bench = Bench(BOOKS[0])
+    bench.live()
+    bench.feed.check(BOOKS[0], state(12), T0 + 60 * SECOND)
+    assert bench.feed.books[1].in_sync
+    assert verdict(bench, T0 + 60 * SECOND) == []
+    bench.feed.check(BOOKS[0], state(12), T0 + 120 * SECOND)
+    assert verdict(bench, T0 + 120 * SECOND) == []
+    bench.feed.check(BOOKS[0], state(13), T0 + 180 * SECOND)
+    assert verdict(bench, T0 + 180 * SECOND) == [BOOKS[0]]
+
+
+def test_news_that_come_a_moment_later_are_no_death() -> None:
+    bench = Bench(BOOKS[0], QUOTES)
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.take(quote(5), T0 + 20)
+    bench.feed.check(BOOKS[0], state(11), T0 + 60 * SECOND)
+    bench.feed.check(QUOTES, state(11, bid="10"), T0 + 60 * SECOND)
+    bench.take(delta(1, 11, T0 + 61 * SECOND), T0 + 61 * SECOND)
+    bench.take(quote(6, T0 + 61 * SECOND), T0 + 61 * SECOND)
+    bench.feed.sample(T0 + 70 * SECOND)
+    assert bench.renewed == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "dead"),
+    [
+        (state(7), False),
+        (state(7, bid="8"), True),
+        (state(7, ask="12"), True),
+        (BookState(1, 7, [("9", "2")], [("11", "1")], 1000, T0), True),
+        (BookState(1, 7, [("9", "2")], [], 1000, T0), False),  # one side is empty: there is no quote to send
+    ],
+)
+def test_quiet_quotes_are_compared_with_the_best_of_the_book(asked: BookState, *, dead: bool) -> None:
+    bench = Bench(QUOTES)
+    bench.live()
+    bench.take(quote(5, T0 + 20), T0 + 20)
+    bench.feed.sample(T0 + 30 * SECOND)
+    bench.drain()
+    bench.feed.check(QUOTES, asked, T0 + 60 * SECOND)
+    assert verdict(bench, T0 + 60 * SECOND) == ([QUOTES] if dead else [])
+    told = "the venue has newer data than its stream brought"
+    opened = Gap(1, "quotes", "silent", T0 + 20, evidence=told, opened_ns=T0 + 64 * SECOND)
+    assert bench.gaps() == ([opened] if dead else [])
+
+
+def test_quotes_that_never_came_are_compared_with_the_check_before() -> None:
+    bench = Bench(QUOTES)
+    bench.live()
+    for second, bid in ((60, "9"), (120, "9")):
+        bench.feed.check(QUOTES, state(7, bid), T0 + second * SECOND)
+        assert verdict(bench, T0 + second * SECOND) == []
+    bench.feed.check(QUOTES, state(7, "8"), T0 + 180 * SECOND)
+    assert verdict(bench, T0 + 180 * SECOND) == [QUOTES]
+
+
+def test_a_check_of_what_is_collected_no_more_is_nothing() -> None:
+    bench = Bench(BOOKS[0], QUOTES)
+    bench.feed.unfollow(bench.streams, T0)
+    for stream in bench.streams:
+        bench.feed.check(stream, state(7), T0)
+    assert bench.drain() == []
+
+
+def test_each_kind_of_stream_is_asked_about_when_it_is_quiet_and_not_before() -> None:
+    bench = Bench(*BOOKS, *TRADES, CANDLES, QUOTES, TICKER)
+    bench.live()
+    for second in range(0, 60, 5):
+        bench.feed.sample(T0 + second * SECOND)
+    bench.take(trade(1), T0 + 59 * SECOND)
+    assert bench.checks == []
+    bench.feed.sample(T0 + 60 * SECOND)
+    assert bench.checks == [*BOOKS, TRADES[1], QUOTES, TICKER]
+    bench.feed.sample(T0 + 150 * SECOND)
+    assert CANDLES in bench.checks
+
+
+def test_trades_without_ids_are_not_taken_for_quiet_nor_a_ticker_for_them() -> None:
+    bench = Bench(TRADES[0], TICKER, contiguous=False)
+    bench.live()
+    for second in range(0, 200, 10):
+        bench.take(trade(7, T0 + second * SECOND), T0 + second * SECOND)
+    bench.feed.sample(T0 + 200 * SECOND)
+    assert set(bench.checks) == {TICKER}
+    marks = {item.channel: item for item in bench.drain() if isinstance(item, Mark)}
+    assert (marks["trades"].proved_ns, marks["ticker"].proved_ns) == (T0 + 190 * SECOND + 1, T0)
+
+
+# Beginning, ending, and no room
+
+
+def test_what_was_not_collected_is_a_gap_from_where_each_stream_stood() -> None:
+    known = Progress(None, T0 - MINUTE)
+    bench = Bench(QUOTES, BOOKS[0], known=known)
+    lost = ("not collected", T0 - MINUTE)
+    opened = [Gap(1, channel, *lost, evidence="the daemon did not run", opened_ns=T0) for channel in ("quotes", "book")]
+    assert bench.drain() == opened
+    bench.live(T0 + 5)
+    bench.sync(1, 10, T0 + 10)
+    quotes, book = (msgspec.structs.replace(gap, state="unrecoverable") for gap in opened)
+    assert bench.gaps() == [
+        msgspec.structs.replace(quotes, to_ns=T0 + 5),
+        msgspec.structs.replace(book, to_ns=T0 + 10),
+    ]
+
+
+def test_what_is_collected_no_more_is_marked_and_then_forgotten() -> None:
+    bench = Bench(TRADES[0], BOOKS[0], QUOTES)
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.take(trade(5), T0 + 10)
+    bench.take(quote(5, T0 + 20), T0 + 20)
+    bench.drain()
+    bench.feed.unfollow(bench.streams, T0 + 5 * SECOND)
+    assert bench.drain() == [
+        Mark(1, "trades", 5, T0, T0 + 3 * SECOND, T0),
+        Mark(1, "book", None, T0 + 10, T0 + 3 * SECOND, T0 + 10),
+        Mark(1, "quotes", None, T0 + 20, T0 + 3 * SECOND, T0),
+    ]
+    bench.take(trade(9), T0 + 6 * SECOND)  # the line still brings some
+    bench.take(delta(1, 11, T0 + 6 * SECOND), T0 + 6 * SECOND)
+    bench.lose(T0 + 7 * SECOND)
+    bench.live(T0 + 8 * SECOND)
+    bench.feed.sample(T0 + 60 * SECOND)
+    bench.feed.finish(T0 + 60 * SECOND)
+    assert bench.drain() == [trade(9)]
+
+
+def test_the_end_names_what_is_missing_and_says_how_far_each_came() -> None:
+    bench = Bench(TRADES[0])
+    bench.live()
+    for number in (5, 8):
+        bench.take(trade(number, T0 + number), T0 + 10)
+    bench.drain()
+    bench.feed.finish(T0 + SECOND)
+    assert bench.drain() == [
+        Gap(1, "trades", "trade ids skipped", T0 + 5, T0 + 8, 6, 7, "5 was followed by 8", opened_ns=T0 + 10),
+        Mark(1, "trades", 8, T0 + 8, T0 + 8, T0),
+    ]
+
+
+def test_ticks_without_room_are_one_gap_of_each_book() -> None:
+    bench = Bench()
+    bench.sync(1, 10, T0 + 10)
+    bench.drain()
+    bench.feed.hold(T0 + SECOND)
+    bench.feed.hold(T0 + 2 * SECOND)
+    bench.feed.sample(T0 + 3 * SECOND)
+    ends = (T0 + SECOND, T0 + 3 * SECOND, None, None)
+    told = "there was no room for samples"
+    assert bench.drain() == [
+        Gap(1, "book", "no room for more", *ends, told, "unrecoverable", opened_ns=T0 + SECOND),
+        msgspec.structs.replace(stored(T0 + 3 * SECOND, "1", 10, T0 + 10), event_ns=None),
+    ]

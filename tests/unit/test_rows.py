@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from ingest.records import Candle, CandleSource, Gap, OrderBook, Quote, Reject, Side, Ticker, Trade
+from ingest.records import Candle, CandleSource, Gap, Mark, OrderBook, Quote, Reject, Side, Ticker, Trade
 from ingest.store import rows
+from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import (
     TABLES,
     encode_candles,
-    encode_gaps,
     encode_order_books,
     encode_rejects,
     encode_trades,
@@ -121,10 +121,32 @@ def test_order_books() -> None:
     )  # fmt: skip
 
 
-def test_gaps_and_rejects() -> None:
-    assert encode_gaps([Gap(1, "trades", "a\tb", NOON, None, 5, None, "c\\")]) == (
-        b"1\ttrades\t2026-11-21 12:00:00.000000+00\t\\N\t5\t\\N\ta\\tb\tc\\\\\n"
-    )
+def test_gaps_and_marks() -> None:
+    whole = Gap(2, "book", "cut", NOON, NOON + 1_999, 5, 6, "nul \0, lone \ud800", "unrecoverable", NOON + 999)
+    assert encode_gaps([Gap(1, "trades", "a\tb", from_id=5, opened_ns=NOON), whole]) == {
+        "instrument_ids": [1, 2],
+        "channels": ["trades", "book"],
+        "causes": ["a\tb", "cut"],
+        "from_times": [None, "2026-11-21 12:00:00.000000+00"],
+        "to_times": [None, "2026-11-21 12:00:00.000001+00"],
+        "from_ids": [5, 5],
+        "to_ids": [None, 6],
+        "evidences": ["", "nul \\0, lone \\ud800"],
+        "states": ["open", "unrecoverable"],
+        "opened_ats": ["2026-11-21 12:00:00.000000+00"] * 2,
+    }
+    assert encode_marks([Mark(1, "trades", None, NOON, NOON + 1_000, NOON - 1)]) == {
+        "instrument_ids": [1],
+        "channels": ["trades"],
+        "began_ats": ["2026-11-21 11:59:59.999999+00"],
+        "watermark_ids": [None],
+        "proved_tos": ["2026-11-21 12:00:00.000000+00"],
+        "attested_tos": ["2026-11-21 12:00:00.000001+00"],
+    }
+    assert encode_gaps([]).keys() == encode_gaps([whole]).keys()
+
+
+def test_rejects() -> None:
     assert encode_rejects([Reject("x", "y\n", "\0\ud800", b"\x00\xff", NOON)]) == (
         b"2026-11-21 12:00:00.000000+00\tx\ty\\n\t\\\\0\\\\ud800\t\\\\x00ff\n"
     )
@@ -140,7 +162,7 @@ def test_as_many_fields_as_columns() -> None:
     book = OrderBook(7, NOON, NOON, 9, (), (), True, NOON)
     quote = Quote(7, NOON, 9, "1", "2", "3", "4", NOON)
     ticker = Ticker(7, NOON, None, None, None, None, None, None, None, None, None, None, NOON)
-    records = (TRADE, candle, book, quote, ticker, Gap(1, "trades", "x"), Reject("x", "y", "z", b"", NOON))
+    records = (TRADE, candle, book, quote, ticker, Reject("x", "y", "z", b"", NOON))
     assert {type(record) for record in records} == set(TABLES)
     for record in records:
         table = TABLES[type(record)]

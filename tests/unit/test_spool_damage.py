@@ -11,11 +11,12 @@ from ingest.errors import ConfigError
 from ingest.pipeline import parcel, spool_view
 from ingest.pipeline.batch import Batch
 from ingest.pipeline.spool import Spool, SpoolError
-from ingest.records import Candle, CandleSource, Gap, Mark, OrderBook, Quote, Record, Reject, Ticker, Trade
+from ingest.records import Candle, CandleSource, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Ticker, Trade
 
 T0 = 1_795_262_400_000_000_000
 MANY = 100_000_000
 CAUSE = "spool file damaged"
+GONE: GapState = "unrecoverable"  # REST has no history of it
 
 
 def trade(number: int, instrument_id: int = 1, trade_id: str | None = None) -> Trade:
@@ -37,7 +38,7 @@ def gap(folder: Path, *numbers: int, instrument_id: int = 1, segment: int = 1, m
     first, last = min(numbers), max(numbers)
     path = folder / f"{segment:08}.spool"
     evidence = f"{path} is missing" if missing else f"{path}.damaged"
-    return Gap(instrument_id, "trades", CAUSE, T0 + first, T0 + last, first, last, evidence)
+    return Gap(instrument_id, "trades", CAUSE, T0 + first, T0 + last, first, last, evidence, opened_ns=T0)
 
 
 def take_all(spool: Spool, lane: int = 0) -> list[Batch]:
@@ -180,18 +181,19 @@ def test_what_the_gap_of_each_channel_says(tmp_path: Path) -> None:
         (batch(trade(1, trade_id="9" * 19)), Gap(1, "trades", CAUSE, T0 + 1, T0 + 1)),
         (batch(trade(1, trade_id="9" * 9_999)), Gap(1, "trades", CAUSE, T0 + 1, T0 + 1)),
         (batch(candle(late), candle(T0)), Gap(1, "candles", CAUSE, T0, late)),
-        (batch(book(T0, 8), book(late, 6)), Gap(1, "book", CAUSE, T0, late, 6, 8)),
-        (batch(book(T0, 8), book(late, None)), Gap(1, "book", CAUSE, T0, late)),
-        (batch(Quote(1, T0, 4, "1", "1", "2", "1", T0)), Gap(1, "quotes", CAUSE, T0, T0, 4, 4)),
-        (batch(ticker), Gap(1, "ticker", CAUSE, T0, T0)),
+        (batch(book(T0, 8), book(late, 6)), Gap(1, "book", CAUSE, T0, late, 6, 8, state=GONE)),
+        (batch(book(T0, 8), book(late, None)), Gap(1, "book", CAUSE, T0, late, state=GONE)),
+        (batch(Quote(1, T0, 4, "1", "1", "2", "1", T0)), Gap(1, "quotes", CAUSE, T0, T0, 4, 4, state=GONE)),
+        (batch(ticker), Gap(1, "ticker", CAUSE, T0, T0, state=GONE)),
         (batch(Reject("x", "y", "z", b"{", T0)), None),
     ]
     spooled(tmp_path, *[whole for whole, _ in cases])
     (tmp_path / "00000001.spool").unlink()
     evidence = f"{tmp_path / '00000001.spool'} is missing"
     with Spool.open(tmp_path, MANY, writers=1) as spool:
+        named = [each and msgspec.structs.replace(each, evidence=evidence, opened_ns=T0) for _, each in cases]
         assert take_all(spool) == [
-            lost(whole, *[msgspec.structs.replace(each, evidence=evidence)] if each else []) for whole, each in cases
+            lost(whole, *[each] if each else []) for (whole, _), each in zip(cases, named, strict=True)
         ]
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"collect"},
     {"operate", "venues", "recording", "spooled"},
     {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
-    | {"gaps", "rejected", "rejected_retry"},
+    | {"gaps", "rejected", "rejected_retry", "policies", "maintain", "analyst", "parquet", "export"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
     {"reference"},

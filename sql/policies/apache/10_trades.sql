@@ -1,0 +1,2 @@
+-- Every trade. Maintenance drops its old chunks.
+SELECT pg_temp.uphold('trades');

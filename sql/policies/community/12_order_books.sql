@@ -1,0 +1,2 @@
+-- Order-book snapshots.
+SELECT pg_temp.uphold('order_books', segment_by => 'instrument_id', order_by => 'time');

@@ -1,0 +1,21 @@
+-- Hourly candles from half-hourly ones.
+CREATE MATERIALIZED VIEW IF NOT EXISTS ingest.candles_1h
+WITH (timescaledb.continuous, timescaledb.materialized_only = true, timescaledb.create_group_indexes = true) AS
+SELECT time_bucket(INTERVAL '1 hour', time) AS time,
+       instrument_id,
+       first(open, time) AS open,
+       max(high) AS high,
+       min(low) AS low,
+       last(close, time) AS close,
+       sum(volume) AS volume,
+       sum(quote_volume) AS quote_volume,
+       sum(trades)::bigint AS trades,
+       sum(taker_buy_volume) AS taker_buy_volume,
+       sum(taker_buy_quote_volume) AS taker_buy_quote_volume,
+       sum(minutes)::bigint AS minutes
+FROM ingest.candles_30m
+GROUP BY time_bucket(INTERVAL '1 hour', time), instrument_id
+WITH NO DATA;
+
+COMMENT ON VIEW ingest.candles_1h IS 'Hourly candles, rolled up from half-hourly ones.';
+SELECT pg_temp.uphold('candles_1h');

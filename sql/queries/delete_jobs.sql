@@ -1,0 +1,9 @@
+-- Some of the windows that ended long ago. One that was fetched whole shows that nothing is missing there, and stays as
+-- long as the rows that it is about.
+DELETE FROM ingest.backfill_jobs
+WHERE job_id IN (
+    SELECT j.job_id FROM ingest.backfill_jobs j
+    WHERE j.finished_at < ingest.kept_from('backfill_jobs')
+      AND (j.state IN ('failed', 'cancelled')
+           OR j.state = 'done' AND j.to_time < ingest.kept_from(CASE j.channel WHEN 'candles' THEN 'candles_1m' ELSE j.channel END))
+    LIMIT %(count)s)

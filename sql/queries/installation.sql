@@ -1,0 +1,2 @@
+-- Which database this is.
+SELECT installation_id::text FROM ingest.installation
