@@ -118,8 +118,6 @@ schema: setup-dev ## Write tests/db/schema.txt anew from the migrations
 
 reference: setup-dev ## Write the generated parts of docs/reference anew
 	$(BIN)/python -m tests.reference
-
-reference: setup-dev ## Write docs/reference/schema.md and cookbook.md anew
 	UPDATE_REFERENCE=1 $(BIN)/pytest -q tests/db/test_cookbook.py tests/unit/test_schema_reference.py
 
 constraints: setup-dev ## Write constraints.txt anew from .venv

@@ -17,7 +17,7 @@ from psycopg import Connection, sql
 from rich.console import Console
 from rich.table import Table
 
-from ingest.errors import ConfigError, Exit
+from ingest.errors import ConfigError, DatabaseUnavailable, Exit
 from ingest.store.database import connect_sync
 from ingest.store.roles import ANALYST
 from ingest.store.sqlfiles import sql_root
@@ -111,9 +111,12 @@ def connect(url: str) -> Connection:
 
 
 def role(url: str) -> str | None:
-    """`market_analyst`, where it is there and the login of this address may take it."""
-    with connect_sync(url, role="analyst") as connection:
-        return ANALYST if may_be_analyst(connection) else None
+    """`market_analyst`, where it is there and the login of this address may take it; None where nobody answers."""
+    try:
+        with connect_sync(url, role="analyst") as connection:
+            return ANALYST if may_be_analyst(connection) else None
+    except DatabaseUnavailable:
+        return None  # whoever connects next says why
 
 
 def may_be_analyst(connection: Connection) -> bool:

@@ -21,6 +21,7 @@ from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Fatal, IngestError
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.rest import Rest
+from ingest.maintain import Maintenance
 from ingest.operate import systemd
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.inherited import ahead
@@ -99,6 +100,7 @@ class Daemon:
                 group.create_task(self._pipeline.spill_over()),
                 group.create_task(self._save_states()),
                 group.create_task(self._say_progress()),
+                group.create_task(Maintenance(self._url).run()),
             ]
             self._intakes = [group.create_task(self._collect(exchange)) for exchange in self._wanted]
             loop.add_signal_handler(signal.SIGHUP, self._reload, group)

@@ -90,7 +90,8 @@ def _statement(connection: Connection, source: str, wanted: Filter, values: Mapp
 
 def _columns_of_view(connection: Connection, name: str) -> set[str]:
     rows = connection.execute(
-        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(format('market.%%I', %s::text)) AND attnum > 0"
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass(format('market.%%I', %s::text))"
+        " AND attnum > 0"
         " AND NOT attisdropped",
         [name],
     )
@@ -117,7 +118,7 @@ def _select(name: str, columns: set[str], wanted: Filter) -> sql.Composable:
     where = sql.SQL(" WHERE {}").format(sql.SQL(" AND ").join(conditions)) if conditions else sql.SQL("")
     one = wanted.exchange and wanted.symbol and {"time", "instrument_id"} <= columns
     # Of trades in one moment the shorter id was first.
-    place = ", length(trade_id), trade_id COLLATE \"C\"" if "trade_id" in columns else ""
+    place = ', length(trade_id), trade_id COLLATE "C"' if "trade_id" in columns else ""
     order = sql.SQL(" ORDER BY time" + place) if one else sql.SQL("")
     return sql.SQL("SELECT * FROM market.{}{}{}").format(sql.Identifier(name), where, order)
 

@@ -136,14 +136,15 @@ def _finished(pa: Any, array: Any, kind: Any) -> Any:
 
 
 def _does_not_fit(text: str, columns: list[Column]) -> str:
-    """pyarrow names a column by its place: `In CSV column #3: …`."""
+    """Pyarrow names a column by its place: `In CSV column #3: …`."""
     head, found, said = text.partition("In CSV column #")
     if not found:
         return f"the rows cannot be written as Parquet: {head}"
     place, _, why = said.partition(": ")
     name = columns[int(place)].name if place.isdigit() else place
     return (
-        f"column {name}: a number does not fit into a decimal of {PRECISION - SCALE} digits before the point and {SCALE} "
+        f"column {name}: a number does not fit into a decimal of {PRECISION - SCALE} digits before the point"
+        f" and {SCALE} "
         f"after it ({why.strip()}). Round it in the query, or take --numbers text."
     )
 

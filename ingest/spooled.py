@@ -32,8 +32,8 @@ def folder(config: Config) -> Path:
 def open_for(url: str, where: Path, max_bytes: int, *, writers: int) -> Spool:
     """Open the spool for this database.
 
-    Raises ConfigError as `Spool.open` does, and when rows for another database wait in it: their instruments are numbers
-    that mean something else here.
+    Raises ConfigError as `Spool.open` does, and when rows for another database wait in it: their instruments are
+    numbers that mean something else here.
     """
     with connect_sync(url, role="spool") as connection:
         (here,) = connection.execute(query("installation")).fetchone() or ("",)

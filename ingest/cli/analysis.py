@@ -1,7 +1,7 @@
 """`ingest sql` and `ingest export`: what analysts ask."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
@@ -65,6 +65,7 @@ def export(
 
     from ingest import analyst, export
     from ingest.errors import ConfigError
+    from ingest.parquet import Numbers
 
     if numbers not in ("decimal", "text", "double"):
         raise ConfigError(f"--numbers {numbers}: there are decimal, text and double.")
@@ -74,7 +75,7 @@ def export(
         output,
         wanted=export.Filter(exchange, symbol, since, until),
         values=analyst.given(values or []),
-        numbers=numbers,  # type: ignore[arg-type] - one of the three
+        numbers=cast(Numbers, numbers),
         overwrite=overwrite,
         console=Console(stderr=True),
     )

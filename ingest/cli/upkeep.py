@@ -11,6 +11,31 @@ commands = typer.Typer()
 
 
 @commands.command()
+def policies(
+    as_json: Annotated[bool, typer.Option("--json", help="One object, for programs.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show chunk intervals, compression, retention and rollups in force, table by table, and when they last ran."""
+    from rich.console import Console
+
+    from ingest import policies as figures
+    from ingest.store import provision
+
+    raise typer.Exit(figures.show(provision.locate(configured_url(load(config))), Console(), as_json=as_json))
+
+
+@commands.command()
+def maintain(config: ConfigFile = None) -> None:
+    """Do once what the daemon does all day: roll up what changed, drop what is too old. For cron."""
+    from rich.console import Console
+
+    from ingest import maintain as upkeep
+    from ingest.store import provision
+
+    raise typer.Exit(upkeep.once(provision.locate(configured_url(load(config))), Console()))
+
+
+@commands.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, for programs.")] = False,
     config: ConfigFile = None,

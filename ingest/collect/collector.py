@@ -2,7 +2,7 @@
 
 import asyncio
 import difflib
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import structlog
@@ -202,16 +202,28 @@ class Collector:
         await self._slots.take(1)
 
     async def _follow_changes(self, adapter: Adapter) -> None:
-        """For ever: what a new configuration adds and takes away."""
+        """For ever: what a new configuration adds and takes away, and what the venue did not list before.
+
+        A stream that runs goes on while the configuration names it: a listing that lacks it for once proves nothing.
+        """
+        again = Backoff(first_seconds=5.0, cap_seconds=300.0)
         while True:
-            settings = await self._changes.get()
+            settings = self._settings
+            try:
+                async with asyncio.timeout(again.next_seconds() if unlisted(settings, self._streams) else None):
+                    settings = await self._changes.get()
+                    again.reset()
+            except TimeoutError:
+                log.debug("exchange.listed_again", exchange=settings.exchange)
             progress = await self._prepare(settings)
             self._settings = settings
-            gone = [stream for stream in self._streams if stream not in progress]
+            gone = [stream for stream in self._streams if not names(settings, stream)]
             new = {stream: known for stream, known in progress.items() if stream not in self._streams}
+            if not gone and not new:
+                continue
             self.feed.unfollow(gone, clock.now_ns())
             for supervisor in list(self._supervisors):
-                stay = [stream for stream in supervisor.streams if stream in progress]
+                stay = [stream for stream in supervisor.streams if stream not in gone]
                 if not stay:
                     supervisor.stop()
                     self._supervisors.remove(supervisor)
@@ -336,6 +348,25 @@ class Collector:
                 self.feed.hold(clock.now_ns())
             else:
                 self.feed.sample(clock.now_ns())
+
+
+def names(settings: Settings, stream: Stream) -> bool:
+    """Whether the subscriptions name this stream."""
+    return any(
+        stream.channel in subscription.channels
+        and any(fnmatchcase(stream.instrument.symbol, pattern) for pattern in subscription.symbols)
+        for subscription in settings.subscriptions
+    )
+
+
+def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
+    """Whether some symbol or glob of the subscriptions has no stream: the venue may list it later."""
+    symbols = {stream.instrument.symbol for stream in streams}
+    return any(
+        not any(fnmatchcase(symbol, pattern) for symbol in symbols)
+        for subscription in settings.subscriptions
+        for pattern in subscription.symbols
+    )
 
 
 def select(settings: Settings, listed: Sequence[Instrument]) -> list[tuple[Instrument, Channel]]:

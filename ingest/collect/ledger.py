@@ -150,7 +150,8 @@ class Ledger:
 
     def doubt(self, account: Account, now_ns: int) -> None:
         """The venue has news that the stream has not brought: it is dead unless they come in a moment."""
-        account.doubt = (account.token, now_ns + _DOUBT_NS)
+        if account.doubt is None or account.doubt[0] != account.token:  # to ask again does not put it off
+            account.doubt = (account.token, now_ns + _DOUBT_NS)
 
     def tick(self, now_ns: int) -> None:
         """Report holes that nothing filled, close gaps that ended, notice silence, and mark how far all came."""

@@ -58,7 +58,7 @@ _STAGED_BATCHES_AFTER_CONFLICT = 8
 
 
 class Written(Struct, frozen=True):
-    """What became of a batch: rows are stored (new or replacing), duplicate (known, outranked, too old), or rejected."""
+    """What became of its rows: stored (new or replacing), duplicate (known, outranked, too old), or rejected."""
 
     stored: int
     duplicate: int

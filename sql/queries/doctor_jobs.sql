@@ -1,9 +1,10 @@
 -- Every policy of the server, and each part of maintenance once; whether it failed, is switched off or long overdue.
--- Where nothing was ever collected no maintenance is due.
+-- Where nothing was ever collected no maintenance is due, and of a job that has never run it is not known since when.
 SELECT DISTINCT ON (last_status = 'failed', run_by, policy, t.name)
        policy, t.name, run_by, scheduled, last_status, last_error, last_succeeded_at,
        CASE run_by
-           WHEN 'server' THEN next_start_at < now() - greatest(3 * every, INTERVAL '15 minutes')
+           WHEN 'server' THEN greatest(next_start_at, last_started_at) < now() - greatest(3 * every, INTERVAL '15 minutes')
+                           AND last_started_at IS NOT NULL
            ELSE coalesce(last_succeeded_at, '-infinity') < now() - greatest(3 * every, INTERVAL '15 minutes')
                 AND EXISTS (SELECT FROM ingest.streams s WHERE s.committed_at < now() - INTERVAL '15 minutes')
        END AS overdue,

@@ -17,7 +17,7 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import Connection, sql
 
-from ingest.records import Trade
+from ingest.records import Side, Trade
 from ingest.store.database import connect_sync
 from ingest.store.rows import TABLES, encode_trades
 from tests.bench.harness import Bench, Figure, Group, number
@@ -37,11 +37,13 @@ _LOADERS = 2
 
 _INSTRUMENTS: tuple[LiteralString, ...] = (
     "INSERT INTO ingest.exchanges (name) VALUES ('binance')",
-    "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote)"
-    " SELECT exchange_id, 'C' || i || '/USDT', 'C' || i || 'USDT', 'spot', 'C' || i, 'USDT'"
-    " FROM ingest.exchanges, generate_series(1, %(instruments)s) i",
+    (
+        "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote)"
+        " SELECT exchange_id, 'C' || i || '/USDT', 'C' || i || 'USDT', 'spot', 'C' || i, 'USDT'"
+        " FROM ingest.exchanges, generate_series(1, %(instruments)s) i"
+    ),
 )
-# A day of each table, made once a connection and stored again for each day: making numbers takes longer than storing them.
+# A day of each table, made once a connection and stored again for each day: making numbers takes longer than storing.
 _PATTERNS: tuple[LiteralString, ...] = (
     """
     CREATE TEMP TABLE candles_of_a_day AS
@@ -56,18 +58,26 @@ _PATTERNS: tuple[LiteralString, ...] = (
     CREATE TEMP TABLE trades_of_a_day AS
     SELECT g, g * INTERVAL '1 day' / %(trades)s AS since, (1 + g %% %(instruments)s)::int AS instrument_id,
            (CASE g %% 2 WHEN 0 THEN 'buy' ELSE 'sell' END)::ingest.side AS side,
-           (6000000 / (1 + g %% %(instruments)s) + g * 7919 %% 9973) * 0.01 AS price, (1 + g * 31 %% 9973) * 0.00013 AS amount
+           (6000000 / (1 + g %% %(instruments)s) + g * 7919 %% 9973) * 0.01 AS price,
+           (1 + g * 31 %% 9973) * 0.00013 AS amount
     FROM generate_series(0, %(trades)s - 1) g
     """,
 )
 _STORE_A_DAY: tuple[LiteralString, ...] = (
-    "INSERT INTO ingest.candles_1m SELECT %(day)s::timestamptz + since, instrument_id, o, h, l, c, v, q, trades, v, q, 30,"
-    " %(day)s::timestamptz + since + INTERVAL '61 s' FROM candles_of_a_day",
-    "INSERT INTO ingest.trades SELECT %(day)s::timestamptz + since, instrument_id, (%(number)s + g)::text, side, price, amount,"
-    " %(day)s::timestamptz + since + INTERVAL '50 ms' FROM trades_of_a_day",
+    (
+        "INSERT INTO ingest.candles_1m SELECT %(day)s::timestamptz + since, instrument_id, o, h, l, c, v, q,"
+        " trades, v, q, 30,"
+        " %(day)s::timestamptz + since + INTERVAL '61 s' FROM candles_of_a_day"
+    ),
+    (
+        "INSERT INTO ingest.trades SELECT %(day)s::timestamptz + since, instrument_id, (%(number)s + g)::text,"
+        " side, price, amount,"
+        " %(day)s::timestamptz + since + INTERVAL '50 ms' FROM trades_of_a_day"
+    ),
 )
 _STORE_BOOKS: LiteralString = """
-INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync, received_at)
+INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,
+received_at)
 SELECT t, i, l.bids, l.amounts, l.asks, l.amounts, true, t
 FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - INTERVAL '1 s', '30 minutes') t,
      generate_series(1, %(instruments)s) i,
@@ -76,9 +86,11 @@ FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - INTERVAL '1 
 """
 # Apache: what maintenance makes level by level, straight from the minutes, so that the preparation stays short.
 _ROLL_UP_HOURS: LiteralString = """
-INSERT INTO ingest.candles_1h (time, instrument_id, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,
+INSERT INTO ingest.candles_1h (time, instrument_id, open, high, low, close, volume, quote_volume, trades,
+taker_buy_volume,
                                taker_buy_quote_volume, minutes)
-SELECT time_bucket('1 hour', time), instrument_id, first(open, time), max(high), min(low), last(close, time), sum(volume),
+SELECT time_bucket('1 hour', time), instrument_id, first(open, time), max(high), min(low), last(close, time),
+sum(volume),
        sum(quote_volume), sum(trades)::bigint, sum(taker_buy_volume), sum(taker_buy_quote_volume), count(*)
 FROM ingest.candles_1m WHERE time >= %(start)s AND time < %(end)s GROUP BY 1, 2
 """
@@ -87,7 +99,8 @@ _ANALYZED: tuple[LiteralString, ...] = ("candles_1m", "candles_1h", "trades", "o
 
 # What an analyst would ask without a rollup, and with it.
 _RAW_HOURS: LiteralString = """
-SELECT time_bucket('1 hour', time), instrument_id, first(open, time), max(high), min(low), last(close, time), sum(volume),
+SELECT time_bucket('1 hour', time), instrument_id, first(open, time), max(high), min(low), last(close, time),
+sum(volume),
        sum(quote_volume), sum(trades) FROM market.candles_1m WHERE time >= {start} AND time < {end} GROUP BY 1, 2
 """
 _ROLLED_HOURS: LiteralString = """
@@ -190,7 +203,8 @@ _TRADED = 10
 
 def fills(count: int) -> Iterator[Trade]:
     """Trades as Binance's spot market makes them: a taker's order meets one resting order after another, all in one
-    microsecond and at prices of the tick that get worse; amounts are of the lot's step, most of them small, with eight digits
+    microsecond and at prices of the tick that get worse; amounts are of the lot's step, most of them small,
+    with eight digits
     after the point; ids are contiguous; a machine receives the fills of an order within some microseconds.
     """
     chance = random.Random(7)  # noqa: S311 - the same rows each time
@@ -198,35 +212,45 @@ def fills(count: int) -> Iterator[Trade]:
     numbers = [3_000_000_000 + 100_000_000 * index for index in range(_TRADED)]
     time_us, made = START_NS // 1_000, 0
     while made < count:
-        index, side, sign = chance.choice([(i, *s) for i in range(_TRADED) for s in (("buy", 1), ("sell", -1))])
+        index, sign = chance.randrange(_TRADED), chance.choice((-1, 1))
+        side: Side = "buy" if sign > 0 else "sell"
         time_us += int(chance.expovariate(1 / 4_000)) + 1
         received_us = time_us + chance.randrange(8_000, 60_000)
         for _ in range(min(count - made, 1 + int(chance.expovariate(0.8)))):
             numbers[index] += 1
             made += 1
             lots = 1 + int(chance.lognormvariate(5.5, 2.0))
-            price, amount = f"{ticks[index] // 100}.{ticks[index] % 100:02}000000", f"{lots // 10**5}.{lots % 10**5:05}000"
+            price, amount = (
+                f"{ticks[index] // 100}.{ticks[index] % 100:02}000000",
+                f"{lots // 10**5}.{lots % 10**5:05}000",
+            )
             times = time_us * 1_000, received_us * 1_000
             yield Trade(index + 1, times[0], str(numbers[index]), side, price, amount, times[1])
             received_us += chance.randrange(15, 60)
             ticks[index] += sign * chance.choice((0, 0, 1))
 
 
-_COPY = sql.SQL("COPY ingest.trades ({}) FROM STDIN").format(sql.SQL(", ").join(map(sql.Identifier, TABLES[Trade].columns)))
+_COPY = sql.SQL("COPY ingest.trades ({}) FROM STDIN").format(
+    sql.SQL(", ").join(map(sql.Identifier, TABLES[Trade].columns))
+)
 _OTHERS: dict[str, LiteralString] = {
     "candles_1m": """
         INSERT INTO ingest.candles_1m
-        SELECT t, i, p.o, greatest(p.o, p.c) + n % 57 * 0.01, least(p.o, p.c) - n % 43 * 0.01, p.c, p.v, p.v * p.o, 10 + n % 977,
+        SELECT t, i, p.o, greatest(p.o, p.c) + n % 57 * 0.01, least(p.o, p.c) - n % 43 * 0.01, p.c, p.v, p.v *
+        p.o, 10 + n % 977,
                p.v * 0.5, p.v * p.o * 0.5, 30, t + INTERVAL '61 s'
         FROM (SELECT t, i, ((extract(epoch FROM t)::bigint / 60 * 7919 + i * 104729) % 99991)::int AS n
-              FROM generate_series(timestamptz '2026-03-02', timestamptz '2026-03-12', '1 minute') t, generate_series(1, 10) i) x,
+              FROM generate_series(timestamptz '2026-03-02', timestamptz '2026-03-12', '1 minute') t,
+              generate_series(1, 10) i) x,
              LATERAL (SELECT (6000000 / i + n % 997) * 0.01 AS o, (6000000 / i + n * 31 % 997) * 0.01 AS c,
                              (1 + n * 7 % 99991) * 0.00013 AS v) p
     """,
     "order_books": """
-        INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync, received_at)
+        INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts,
+        in_sync, received_at)
         SELECT t, i, l.bids, l.bid_amounts, l.asks, l.ask_amounts, true, t + INTERVAL '9 ms'
-        FROM generate_series(timestamptz '2026-03-02', timestamptz '2026-03-02 01:00', '1 second') t, generate_series(1, 10) i,
+        FROM generate_series(timestamptz '2026-03-02', timestamptz '2026-03-02 01:00', '1 second') t,
+        generate_series(1, 10) i,
              LATERAL (SELECT array_agg(64000.00 + s % 97 * 0.01 - n * 0.01) AS bids,
                              array_agg(64000.01 + s % 97 * 0.01 + n * 0.01) AS asks,
                              array_agg((1 + (s / (n + 1) * 7919 + n * 31) % 99991) * 0.00001) AS bid_amounts,
@@ -252,7 +276,13 @@ def compression(bench: Bench) -> Iterator[Figure]:
                 connection.execute(statement)
             sizes = {table: _bytes_a_row(connection, table) for table in ("trades", *_OTHERS)}
     note = "; ".join(f"{table} {number(before)} → {number(after)}" for table, (before, after) in sizes.items())
-    yield Figure("bytes_per_trade_compressed", sizes["trades"][1], "bytes", at_most=20, note=f"{note}; generated digits, Binance's steps")
+    yield Figure(
+        "bytes_per_trade_compressed",
+        sizes["trades"][1],
+        "bytes",
+        at_most=20,
+        note=f"{note}; generated digits, Binance's steps",
+    )
 
 
 def _bytes_a_row(connection: psycopg.Connection, table: LiteralString) -> tuple[float, float]:
@@ -260,7 +290,8 @@ def _bytes_a_row(connection: psycopg.Connection, table: LiteralString) -> tuple[
     connection.execute("SELECT compress_chunk(c) FROM show_chunks(%s::regclass) c", [f"ingest.{table}"])
     row = connection.execute(
         sql.SQL(
-            "SELECT (SELECT count(*) FROM ingest.{}), sum(before_compression_total_bytes), sum(after_compression_total_bytes)"
+            "SELECT (SELECT count(*) FROM ingest.{}), sum(before_compression_total_bytes),"
+            " sum(after_compression_total_bytes)"
             " FROM hypertable_compression_stats({})"
         ).format(sql.Identifier(table), f"ingest.{table}")
     ).fetchone()

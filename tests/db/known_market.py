@@ -1,6 +1,7 @@
 """A small market of which every number is known: what the tests of the analysts' functions and the cookbook query.
 
-Monday, 2026-03-02, 00:00 to 02:00 UTC, BTC/USDT on two exchanges and ETH/USDT on one: 1m candles with a hole, trades, book
+Monday, 2026-03-02, 00:00 to 02:00 UTC, BTC/USDT on two exchanges and ETH/USDT on one: 1m candles with a hole,
+trades, book
 snapshots of which one is out of sync, quotes, tickers, a gap. `load` writes it and brings the rollups up to date.
 """
 
@@ -155,7 +156,8 @@ def load(url: str) -> None:
 
 
 def refresh(url: str) -> None:
-    """Bring the rollups of candles and trades up to date, finest first, without the retention that maintenance executes:
+    """Bring the rollups of candles and trades up to date, finest first, without the retention that maintenance
+    executes:
     by it these books are too old.
     """
     with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
@@ -183,14 +185,16 @@ ROLLUPS = (
 _CANDLES_ROLLED: LiteralString = """
 INSERT INTO ingest.{name} (time, instrument_id, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,
                            taker_buy_quote_volume, minutes)
-SELECT time_bucket({bucket}, time), instrument_id, first(open, time), max(high), min(low), last(close, time), sum(volume),
+SELECT time_bucket({bucket}, time), instrument_id, first(open, time), max(high), min(low), last(close, time),
+sum(volume),
        sum(quote_volume), sum(trades)::bigint, sum(taker_buy_volume), sum(taker_buy_quote_volume), {minutes}
 FROM ingest.{source} GROUP BY 1, 2
 """
 _TRADES_ROLLED: LiteralString = """
 INSERT INTO ingest.{name} (time, instrument_id, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,
                            taker_buy_quote_volume)
-SELECT time_bucket({bucket}, time), instrument_id, first(price, ingest.trade_place(time, trade_id)), max(price), min(price),
+SELECT time_bucket({bucket}, time), instrument_id, first(price, ingest.trade_place(time, trade_id)),
+max(price), min(price),
        last(price, ingest.trade_place(time, trade_id)), sum(amount), sum(price * amount), count(*),
        CASE WHEN count(side) = count(*) THEN coalesce(sum(amount) FILTER (WHERE side = 'buy'), 0) END,
        CASE WHEN count(side) = count(*) THEN coalesce(sum(price * amount) FILTER (WHERE side = 'buy'), 0) END
@@ -198,7 +202,7 @@ FROM ingest.{source} GROUP BY 1, 2
 """
 
 
-def _many(connection: psycopg.Connection, statement: LiteralString, rows: Iterable[Row]) -> None:
+def _many(connection: psycopg.Connection, statement: LiteralString, rows: Iterable[Row | dict[str, Any]]) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(statement, list(rows))
 
@@ -209,10 +213,11 @@ def _at(seconds: float) -> datetime:
 
 def _instruments(connection: psycopg.Connection) -> None:
     connection.execute("INSERT INTO ingest.exchanges (name) VALUES ('binance'), ('kraken')")
-    exchanges = dict(connection.execute("SELECT name, exchange_id FROM ingest.exchanges").fetchall())
+    exchanges: dict[str, int] = dict(connection.execute("SELECT name, exchange_id FROM ingest.exchanges").fetchall())
     _many(
         connection,
-        "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote, price_step, amount_step,"
+        "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote, price_step,"
+        " amount_step,"
         " first_seen_at, updated_at) VALUES (%s, %s, %s, 'spot', %s, 'USDT', 0.01, 0.0001, %s, %s)",
         (
             (exchanges[exchange], symbol, symbol.replace("/", ""), symbol.partition("/")[0], MONDAY - DAY, MONDAY - DAY)
@@ -239,10 +244,19 @@ def _market_data(connection: psycopg.Connection) -> None:
     )
     _many(
         connection,
-        "INSERT INTO ingest.order_books (instrument_id, time, received_at, sequence, bid_prices, bid_amounts, ask_prices,"
-        " ask_amounts, in_sync) VALUES (%s, %s, %s, %s, %s::numeric[], %s::numeric[], %s::numeric[], %s::numeric[], %s)",
+        "INSERT INTO ingest.order_books (instrument_id, time, received_at, sequence, bid_prices, bid_amounts,"
+        " ask_prices,"
+        " ask_amounts, in_sync) VALUES (%s, %s, %s, %s, %s::numeric[], %s::numeric[], %s::numeric[],"
+        " %s::numeric[], %s)",
         (
-            (number, _at(at), _at(at), at, *([level[n] for level in side] for side in (bids, asks) for n in (0, 1)), sync)
+            (
+                number,
+                _at(at),
+                _at(at),
+                at,
+                *([level[n] for level in side] for side in (bids, asks) for n in (0, 1)),
+                sync,
+            )
             for number, at, bids, asks, sync in BOOKS
         ),
     )
@@ -264,17 +278,20 @@ def _completeness(connection: psycopg.Connection) -> None:
     """Streams that were collected for those two hours and stopped, and the hole of the candles as a gap."""
     _many(
         connection,
-        "INSERT INTO ingest.streams (instrument_id, channel, id_space, state, state_since, promise, covered_from, proved_to,"
+        "INSERT INTO ingest.streams (instrument_id, channel, id_space, state, state_since, promise,"
+        " covered_from, proved_to,"
         " attested_to, last_time, last_received_at, committed_at, rows_stored)"
         " VALUES (%(i)s, %(c)s, 'id', 'stopped', %(b)s, %(p)s, %(a)s, %(b)s, %(b)s, %(b)s, %(b)s, %(b)s, %(n)s)",
         [
             {"i": number, "c": channel, "p": promise, "a": MONDAY, "b": MONDAY + 2 * HOUR, "n": 10 * number}
             for number in NAMES
             for channel, promise in (("trades", "ids"), ("candles", "grid"), ("book", "none"))
-        ],  # type: ignore[arg-type]
+        ],
     )
     connection.execute(
-        "INSERT INTO ingest.gaps (instrument_id, channel, from_time, to_time, cause, state, evidence, opened_at, closed_at,"
-        " updated_at) VALUES (1, 'candles', %(from)s, %(to)s, 'disconnect', 'unrecoverable', 'seen', %(to)s, %(to)s, %(to)s)",
+        "INSERT INTO ingest.gaps (instrument_id, channel, from_time, to_time, cause, state, evidence,"
+        " opened_at, closed_at,"
+        " updated_at) VALUES (1, 'candles', %(from)s, %(to)s, 'disconnect', 'unrecoverable', 'seen', %(to)s,"
+        " %(to)s, %(to)s)",
         {"from": MONDAY + HOLE[0] * MINUTE, "to": MONDAY + HOLE[-1] * MINUTE},
     )

@@ -1,4 +1,6 @@
-"""The analysts' functions, whole rows, on the market of `known_market`: what is expected is computed in Python, or by hand."""
+"""The analysts' functions, whole rows, on the market of `known_market`: what is expected is computed in
+Python, or by hand.
+"""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,7 +24,9 @@ def _market(database_url: str) -> None:
     known_market.load(database_url)
 
 
-def ohlcv(fetch: Fetch, interval: str, since: datetime, until: datetime, *, fill: bool = False) -> list[tuple[Any, ...]]:
+def ohlcv(
+    fetch: Fetch, interval: str, since: datetime, until: datetime, *, fill: bool = False
+) -> list[tuple[Any, ...]]:
     return fetch("SELECT * FROM market.ohlcv(%s, %s, %s, %s, %s, %s)", *BTC, interval, since, until, fill)
 
 
@@ -64,7 +68,8 @@ def test_any_interval_is_made_of_the_longest_timeframe_that_fits(
 def test_months_begin_on_the_first(fetch: Fetch) -> None:
     fetch(
         "INSERT INTO ingest.candles_1d (time, instrument_id, open, high, low, close, volume, quote_volume, trades,"
-        " taker_buy_volume, taker_buy_quote_volume, minutes) SELECT '2026-02-01', 1, 7, 8, 6, 7.5, 10, 70, 3, 5, 35, 1440"
+        " taker_buy_volume, taker_buy_quote_volume, minutes) SELECT '2026-02-01', 1, 7, 8, 6, 7.5, 10, 70, 3,"
+        " 5, 35, 1440"
         " WHERE current_setting('timescaledb.license') = 'apache'"
     )
     (march,) = joined({datetime(2026, 3, 1, tzinfo=UTC): minutes()})
@@ -76,7 +81,8 @@ def test_months_begin_on_the_first(fetch: Fetch) -> None:
 
 
 COARSE: LiteralString = (
-    "INSERT INTO ingest.candles_coarse (instrument_id, timeframe, time, open, high, low, close, volume, quote_volume, trades,"
+    "INSERT INTO ingest.candles_coarse (instrument_id, timeframe, time, open, high, low, close, volume,"
+    " quote_volume, trades,"
     " taker_buy_volume, taker_buy_quote_volume, source, received_at)"
     " VALUES (1, '1d', %s, 900, 2000, 800, 1500, 70, 700, 7, 35, 350, 30, '2026-03-20')"
 )
@@ -89,8 +95,10 @@ def test_the_exchanges_own_candle_stands_where_minutes_are_missing(fetch: Fetch)
     (sunday, _) = rolled(minutes(), DAY)
     expected = [(MONDAY - 3 * DAY, *whole), sunday.row, (MONDAY, *whole)]
     assert ohlcv(fetch, "1 day", MONDAY - 9 * DAY, END) == expected
-    seen = fetch("SELECT time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume,"
-                 " minutes FROM market.candles WHERE instrument_id = 1 AND timeframe = '1d' ORDER BY time")
+    seen = fetch(
+        "SELECT time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume,"
+        " minutes FROM market.candles WHERE instrument_id = 1 AND timeframe = '1d' ORDER BY time"
+    )
     assert seen == expected
     two = ohlcv(fetch, "2 days", MONDAY - 9 * DAY, END)
     assert [row[1:5] for row in two] == [(900, 2000, 800, 1500), (sunday.open, 2000, 800, 1500)]
@@ -100,7 +108,8 @@ def test_the_exchanges_own_candle_stands_where_minutes_are_missing(fetch: Fetch)
 @pytest.mark.parametrize(("name", "length"), [("1m", MINUTE), ("5m", 5 * MINUTE), ("1h", HOUR), ("1w", 7 * DAY)])
 def test_a_timeframes_view_is_what_ohlcv_returns(name: str, length: timedelta, fetch: Fetch) -> None:
     assert fetch(
-        "SELECT time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume, minutes"
+        "SELECT time, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,"
+        " taker_buy_quote_volume, minutes"
         " FROM market.candles WHERE instrument_id = 1 AND timeframe = %s ORDER BY time",
         name,
     ) == ohlcv(fetch, str(length), MONDAY - 30 * DAY, END)
@@ -131,7 +140,9 @@ def test_missing_candles_are_filled_with_the_close_before(fetch: Fetch) -> None:
 
 
 def test_filling_does_not_look_into_the_future(fetch: Fetch) -> None:
-    ((latest,),) = fetch("SELECT max(time) FROM market.ohlcv(%s, %s, '1 day', %s, now() + '9 days', true)", *BTC, MONDAY)
+    ((latest,),) = fetch(
+        "SELECT max(time) FROM market.ohlcv(%s, %s, '1 day', %s, now() + '9 days', true)", *BTC, MONDAY
+    )
     assert latest == fetch("SELECT time_bucket('1 day', now())")[0][0]
 
 
@@ -214,7 +225,9 @@ def test_returns_and_volatility(fetch: Fetch) -> None:
 
 
 def test_returns_end_with_the_last_candle_and_begin_without_a_close(fetch: Fetch) -> None:
-    found = fetch("SELECT time, simple_return FROM market.returns('binance', 'ETH/USDT', '1 hour', %s, %s)", MONDAY, END + DAY)
+    found = fetch(
+        "SELECT time, simple_return FROM market.returns('binance', 'ETH/USDT', '1 hour', %s, %s)", MONDAY, END + DAY
+    )
     closes = [candle.close for candle in rolled(minutes(2), HOUR)]
     assert found == [(MONDAY, None), (MONDAY + HOUR, pytest.approx(closes[1] / closes[0] - 1, abs=D("1e-15")))]
     assert fetch("SELECT * FROM market.returns(%s, %s, '1 hour', %s, %s)", *BTC, END + DAY, END + 2 * DAY) == []
@@ -269,7 +282,11 @@ def test_latest(fetch: Fetch) -> None:
 
 
 def test_last_trades(fetch: Fetch) -> None:
-    mine = [(MONDAY + at * SECOND, id_, side, D(price), D(amount)) for n, at, id_, side, price, amount in known_market.TRADES if n == 1]
+    mine = [
+        (MONDAY + at * SECOND, id_, side, D(price), D(amount))
+        for n, at, id_, side, price, amount in known_market.TRADES
+        if n == 1
+    ]
     assert fetch("SELECT * FROM market.last_trades(%s, %s)", *BTC) == mine[::-1]
     assert fetch("SELECT * FROM market.last_trades(%s, %s, 3)", *BTC) == mine[:-4:-1]
     assert fetch("SELECT * FROM market.last_trades(%s, %s, 2, %s)", *BTC, MONDAY + 20 * SECOND) == mine[2:0:-1]
@@ -277,7 +294,10 @@ def test_last_trades(fetch: Fetch) -> None:
 
 
 def test_candle_check(fetch: Fetch) -> None:
-    fetch("UPDATE ingest.candles_1m SET source = 0, received_at = time + interval '5 s' WHERE time = %s", MONDAY + 5 * MINUTE)
+    fetch(
+        "UPDATE ingest.candles_1m SET source = 0, received_at = time + interval '5 s' WHERE time = %s",
+        MONDAY + 5 * MINUTE,
+    )
     found = fetch(
         "SELECT time, verdict, differs, covered, open, trades_open, volume, trades_volume, trades, trades_trades"
         " FROM market.candle_check(%s, %s, %s, %s)",
@@ -296,7 +316,9 @@ def test_candle_check(fetch: Fetch) -> None:
     assert found == [
         row(sunday, "differs", [*everything, "taker_buy_quote_volume"], False, D(998), D(1), 1),
         row(first, "differs", [*everything[1:], "taker_buy_quote_volume"], True, D(1000), D(2), 3),
-        row(second, "differs", everything[1:6], True, D(1004), D("3.75"), 3),  # a side that is not told: no taker's volume
+        row(
+            second, "differs", everything[1:6], True, D(1004), D("3.75"), 3
+        ),  # a side that is not told: no taker's volume
         row(third, "no trades", [], True, *nothing),
         row(fourth, "differs", [*everything, "taker_buy_quote_volume"], True, D(1001), D(4), 1),
         row(fifth, "no trades", [], True, *nothing),
@@ -307,15 +329,20 @@ def test_a_candle_that_is_its_trades(fetch: Fetch) -> None:
     fetch(
         "INSERT INTO ingest.candles_1m (time, instrument_id, open, high, low, close, volume, quote_volume, trades,"
         " taker_buy_volume, taker_buy_quote_volume, source, received_at)"
-        " SELECT time, 1, open, high, low, close, volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume, 30,"
+        " SELECT time, 1, open, high, low, close, volume, quote_volume, trades, taker_buy_volume,"
+        " taker_buy_quote_volume, 30,"
         " time + interval '1 minute' FROM market.trade_candles_1m WHERE instrument_id = 1 AND time = %s"
-        " ON CONFLICT (instrument_id, time) DO UPDATE SET open = excluded.open, high = excluded.high, low = excluded.low,"
-        " close = excluded.close, volume = excluded.volume, quote_volume = excluded.quote_volume, trades = excluded.trades,"
+        " ON CONFLICT (instrument_id, time) DO UPDATE SET open = excluded.open, high = excluded.high, low ="
+        " excluded.low,"
+        " close = excluded.close, volume = excluded.volume, quote_volume = excluded.quote_volume, trades ="
+        " excluded.trades,"
         " taker_buy_volume = excluded.taker_buy_volume, taker_buy_quote_volume = excluded.taker_buy_quote_volume",
         MONDAY,
     )
     fetch("DELETE FROM ingest.candles_1m WHERE time = %s", MONDAY + MINUTE)
-    found = fetch("SELECT time, verdict, differs FROM market.candle_check(%s, %s, %s, %s)", *BTC, MONDAY, MONDAY + 2 * MINUTE)
+    found = fetch(
+        "SELECT time, verdict, differs FROM market.candle_check(%s, %s, %s, %s)", *BTC, MONDAY, MONDAY + 2 * MINUTE
+    )
     assert found == [(MONDAY, "equal", []), (MONDAY + MINUTE, "no candle", [])]
 
 
@@ -385,7 +412,11 @@ def test_every_function_of_market_is_called_here(fetch: Fetch) -> None:
         ("book_at('binance', 'ETH')", 'no symbol "ETH"', 'Did you mean "ETH/USDT"?'),
         ("latest('krakn')", 'no exchange "krakn"', 'Did you mean "kraken"?'),
         ("latest('kraken', 'ETH/USDT')", 'no symbol "ETH/USDT"', "BTC/USDT"),
-        ("compare('BTCUSD', '1 hour', 'today', 'now')", 'no exchange has a symbol "BTCUSD"', 'Did you mean "BTC/USDT"?'),
+        (
+            "compare('BTCUSD', '1 hour', 'today', 'now')",
+            'no exchange has a symbol "BTCUSD"',
+            'Did you mean "BTC/USDT"?',
+        ),
         ("ohlcv('binance', 'BTC/USDT', '0', 'today', 'now')", "the interval is 00:00:00", "above zero"),
         ("ohlcv('binance', 'BTC/USDT', '-1 hour', 'today', 'now')", "the interval is -01:00:00", "above zero"),
         ("ohlcv('binance', 'BTC/USDT', '1 month 1 day', 'today', 'now')", "mixes months", "whole months"),

@@ -21,7 +21,7 @@ def _market(database_url: str) -> None:
     known_market.load(database_url)
 
 
-def about(value: Decimal) -> Any:
+def about(value: Decimal | float) -> Any:
     return pytest.approx(value, abs=D("1e-12"))
 
 
@@ -74,7 +74,9 @@ def test_depth(fetch: Fetch) -> None:
         ("sell", "100", "2.5", "2498.25", "999.5", "999", 2),
     ],
 )
-def test_slippage(side: str, amount: str, filled: str, value: str, best: str, worst: str, levels: int, fetch: Fetch) -> None:
+def test_slippage(
+    side: str, amount: str, filled: str, value: str, best: str, worst: str, levels: int, fetch: Fetch
+) -> None:
     average = D(value) / D(filled)
     sign = 1 if side == "buy" else -1
     assert fetch("SELECT * FROM market.slippage(%s, %s, %s, %s, %s)", *BTC, side, D(amount), AT) == [
@@ -118,12 +120,13 @@ def test_summary(fetch: Fetch) -> None:
     found = fetch("SELECT * FROM market.order_book_summary WHERE instrument_id IN (1, 3) ORDER BY instrument_id, time")
     btc, kraken = ("binance", "BTC/USDT", 1), ("kraken", "BTC/USDT", 3)
     at = {seconds: MONDAY + seconds * SECOND for seconds in (10, 15, 20, 30, 70)}
+    half, most = D("1002.5"), D("2.5") / D("8.5")
     assert found == [
         (at[10], *btc, 999, 1001, 1000, 2, 20, 3, 3, 8, 6, 7945, D("6043.5"), about(D(8) / 14), True),
-        (at[20], *btc, D("999.5"), D("1000.5"), 1000, 1, 10, 2, 3, D("2.5"), 6, D("2498.25"), 6007, about(D("2.5") / D("8.5")), True),
+        (at[20], *btc, D("999.5"), D("1000.5"), 1000, 1, 10, 2, 3, D("2.5"), 6, D("2498.25"), 6007, about(most), True),
         (at[30], *btc, 900, 1100, 1000, 200, 2000, 1, 1, 1, 1, 900, 1100, D("0.5"), False),
         (at[70], *btc, 1003, 1005, 1004, 2, about(D(20000) / 1004), 1, 2, 2, 4, 2006, 4022, about(D(2) / 6), True),
-        (at[10], *kraken, 1002, 1003, D("1002.5"), 1, about(D(10000) / D("1002.5")), 2, 1, 2, 1, 2001, 1003, about(D(2) / 3), True),
+        (at[10], *kraken, 1002, 1003, half, 1, about(10000 / half), 2, 1, 2, 1, 2001, 1003, about(D(2) / 3), True),
         (at[15], *kraken, None, 1003, None, None, None, 0, 1, 0, 1, 0, 1003, 0, True),
     ]  # fmt: skip
 

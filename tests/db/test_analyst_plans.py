@@ -1,4 +1,5 @@
-"""What the analysts' functions read: few chunks, by the key, whatever the history. Seen through auto_explain-free means:
+"""What the analysts' functions read: few chunks, by the key, whatever the history. Seen through
+auto_explain-free means:
 the counters of the chunks' indexes and tables, which a plan that scans more than it should moves.
 """
 
@@ -17,18 +18,30 @@ END = MONDAY + DAYS * DAY
 
 _FILL: tuple[LiteralString, ...] = (
     "INSERT INTO ingest.exchanges (name) VALUES ('binance')",
-    "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote)"
-    " SELECT exchange_id, 'C' || i || '/USDT', 'C' || i || 'USDT', 'spot', 'C' || i, 'USDT'"
-    " FROM ingest.exchanges, generate_series(1, 3) i",
-    "INSERT INTO ingest.candles_1m (time, instrument_id, open, high, low, close, volume, source, received_at)"
-    " SELECT t, i, 1, 1, 1, 1, 1, 30, t + interval '1 minute'"
-    " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '20 minutes') t, generate_series(1, 3) i",
-    "INSERT INTO ingest.trades (time, instrument_id, trade_id, side, price, amount, received_at)"
-    " SELECT t, i, extract(epoch FROM t)::bigint::text, 'buy', 1, 1, t"
-    " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '2 minutes') t, generate_series(1, 3) i",
-    "INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync, received_at)"
-    " SELECT t, i, '{1}', '{1}', '{2}', '{1}', true, t"
-    " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '5 minutes') t, generate_series(1, 3) i",
+    (
+        "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote)"
+        " SELECT exchange_id, 'C' || i || '/USDT', 'C' || i || 'USDT', 'spot', 'C' || i, 'USDT'"
+        " FROM ingest.exchanges, generate_series(1, 3) i"
+    ),
+    (
+        "INSERT INTO ingest.candles_1m (time, instrument_id, open, high, low, close, volume, source, received_at)"
+        " SELECT t, i, 1, 1, 1, 1, 1, 30, t + interval '1 minute'"
+        " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '20 minutes') t,"
+        " generate_series(1, 3) i"
+    ),
+    (
+        "INSERT INTO ingest.trades (time, instrument_id, trade_id, side, price, amount, received_at)"
+        " SELECT t, i, extract(epoch FROM t)::bigint::text, 'buy', 1, 1, t"
+        " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '2 minutes') t,"
+        " generate_series(1, 3) i"
+    ),
+    (
+        "INSERT INTO ingest.order_books (time, instrument_id, bid_prices, bid_amounts, ask_prices, ask_amounts,"
+        " in_sync, received_at)"
+        " SELECT t, i, '{1}', '{1}', '{2}', '{1}', true, t"
+        " FROM generate_series(%(start)s::timestamptz, %(end)s::timestamptz - interval '1 s', '5 minutes') t,"
+        " generate_series(1, 3) i"
+    ),
     "ANALYZE ingest.candles_1m",
     "ANALYZE ingest.trades",
     "ANALYZE ingest.order_books",
@@ -74,18 +87,43 @@ def test_each_reads_its_own_chunks_by_the_key(read: Read, fetch: Fetch) -> None:
     assert len(fetch("SELECT show_chunks('ingest.trades')")) == DAYS
     cases: list[tuple[str, LiteralString, int, int]] = [
         # 274 bars of one instrument, not of three
-        ("candles_1m", "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '20 minutes', '2026-03-05', '2026-03-06')", 1, 0),
-        ("candles_1m", "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '1 minute', '2026-03-05', '2026-03-06')", 1, 72),
-        ("candles_1m", "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '7 minutes', '2026-03-05', '2026-03-06')", 1, 72),
+        (
+            "candles_1m",
+            "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '20 minutes', '2026-03-05', '2026-03-06')",
+            1,
+            0,
+        ),
+        (
+            "candles_1m",
+            "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '1 minute', '2026-03-05', '2026-03-06')",
+            1,
+            72,
+        ),
+        (
+            "candles_1m",
+            "SELECT * FROM market.ohlcv('binance', 'C1/USDT', '7 minutes', '2026-03-05', '2026-03-06')",
+            1,
+            72,
+        ),
         ("trades", "SELECT market.vwap('binance', 'C2/USDT', '2026-03-05', '2026-03-06')", 1, 720),
-        ("trades", "SELECT * FROM market.trade_flow('binance', 'C2/USDT', '1 hour', '2026-03-05', '2026-03-06')", 1, 720),
+        (
+            "trades",
+            "SELECT * FROM market.trade_flow('binance', 'C2/USDT', '1 hour', '2026-03-05', '2026-03-06')",
+            1,
+            720,
+        ),
         ("trades", "SELECT * FROM market.last_trades('binance', 'C3/USDT', 1000, '2026-04-11')", 2, 1000),
         ("trades", "SELECT * FROM market.latest('binance', 'C3/USDT', '2026-04-10 23:59:59Z', '10 hours')", 1, 1),
         ("candles_1m", "SELECT * FROM market.latest('binance', 'C3/USDT', '2026-04-10 23:59:59Z', '10 hours')", 1, 1),
         ("order_books", "SELECT * FROM market.book_at('binance', 'C1/USDT', '2026-03-20 10:00Z')", 1, 1),
         ("order_books", "SELECT * FROM market.depth('binance', 'C1/USDT', 10, '2026-03-20 10:00Z')", 1, 1),
         ("order_books", "SELECT * FROM market.slippage('binance', 'C1/USDT', 'buy', 1, '2026-03-20 10:00Z')", 1, 1),
-        ("order_books", "SELECT * FROM market.spread('binance', 'C1/USDT', '1 hour', '2026-03-20', '2026-03-21')", 1, 288),
+        (
+            "order_books",
+            "SELECT * FROM market.spread('binance', 'C1/USDT', '1 hour', '2026-03-20', '2026-03-21')",
+            1,
+            288,
+        ),
     ]
     for table, call, chunks, wanted in cases:
         by_index, rows, whole = read(table, call)

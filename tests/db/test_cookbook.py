@@ -31,8 +31,10 @@ ASKED: dict[str, dict[str, str]] = {
 HEAD = """\
 # Cookbook
 
-Questions that people ask of the record, ready to run: the files of `sql/analyst/`. Made by `make reference`; a test runs
-each one on a small market of which every number is known (`tests/db/known_market.py`) and compares the answer with this page.
+Questions that people ask of the record, ready to run: the files of `sql/analyst/`. Made by `make reference`; a
+test runs
+each one on a small market of which every number is known (`tests/db/known_market.py`) and compares the answer
+with this page.
 
     make sql                                    # list them
     make sql Q=vwap ARGS='--symbol ETH/USDT --from 2026-03-02 --to 2026-03-03 --set interval="15 minutes"'
@@ -40,19 +42,24 @@ each one on a small market of which every number is known (`tests/db/known_marke
     ingest export vwap vwap.parquet             # into a file; .csv, too
     psql -v exchange=binance -v symbol=BTC/USDT -v interval='1 hour' -v from=yesterday -v to=now -f sql/analyst/vwap.sql
 
-Parameters stand in a file as psql variables (`:'symbol'`), and a line `-- :symbol = BTC/USDT` declares each with its default.
-Times are UTC: a date, a time, or one of PostgreSQL's words `now`, `today`, `yesterday`, `tomorrow`, `infinity`; `from` belongs to a
+Parameters stand in a file as psql variables (`:'symbol'`), and a line `-- :symbol = BTC/USDT` declares each
+with its default.
+Times are UTC: a date, a time, or one of PostgreSQL's words `now`, `today`, `yesterday`, `tomorrow`,
+`infinity`; `from` belongs to a
 range, `to` does not. To ask a question of your own, put a file of the same form anywhere: `ingest sql mine.sql`.
 
 Write queries in the same way: a function of `market` where there is one, else `instrument_id = (SELECT
-market.instrument_id(exchange, symbol))`, which is what the tables are ordered by, and a range of time as constants, which
+market.instrument_id(exchange, symbol))`, which is what the tables are ordered by, and a range of time as
+constants, which
 lets the planner leave chunks out. [The schema's reference](schema.md) lists every view, column and function.
 """
 
 
 def values(question: Question) -> dict[str, str]:
     return {
-        name: value for name, value in {**DEFAULT, **ASKED.get(question.name, {})}.items() if name in question.parameters
+        name: value
+        for name, value in {**DEFAULT, **ASKED.get(question.name, {})}.items()
+        if name in question.parameters
     }
 
 
@@ -119,7 +126,9 @@ def test_a_question_runs_with_its_defaults(market: str, question: Question) -> N
 def test_no_question_has_the_name_of_a_view(market: str) -> None:
     """`ingest export` takes either."""
     with analyst.connect(market) as connection:
-        views = {row[0] for row in connection.execute("SELECT viewname::text FROM pg_views WHERE schemaname = 'market'")}
+        views = {
+            row[0] for row in connection.execute("SELECT viewname::text FROM pg_views WHERE schemaname = 'market'")
+        }
     assert views & questions().keys() == set()
 
 

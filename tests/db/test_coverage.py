@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.store.sqlfiles import analyst_query
+from ingest import analyst
 from tests.conftest import Fetch
 from tests.db.ledger import BEGIN, MICROSECOND, Ledger, at
 
@@ -352,7 +352,7 @@ def test_the_cookbook_query(ledger: Ledger, database_url: str, fetch: Fetch) -> 
     ((now,),) = fetch("SELECT now()")
     ledger.stream(covered_from=now - timedelta(days=2), proved_to=now + timedelta(hours=1), attested_to=None)
     with psycopg.connect(database_url) as connection:
-        rows = connection.execute(analyst_query("coverage", exchange="binance", symbol="BTC/USDT")).fetchall()
+        rows = connection.execute(analyst.find("coverage").filled({})).fetchall()
     assert [row[2:5] + row[6:] for row in rows] == [("proved", None, None, 100)]
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import numpy
+import numpy as np
 import psycopg
 import pytest
 import talib
@@ -35,7 +35,7 @@ def _candles() -> list[tuple[Decimal, Decimal, Decimal, Decimal]]:
 
 
 CANDLES = _candles()
-HIGHS, LOWS, CLOSES = (numpy.array([float(candle[place]) for candle in CANDLES]) for place in (1, 2, 3))
+HIGHS, LOWS, CLOSES = (np.array([float(candle[place]) for candle in CANDLES]) for place in (1, 2, 3))
 
 
 @pytest.fixture
@@ -73,15 +73,19 @@ CASES: list[Case] = [
 
 @pytest.mark.usefixtures("candles")
 @pytest.mark.parametrize(("name", "arguments", "reference"), CASES)
-def test_equal_to_the_reference(name: str, arguments: str, reference: Callable[[], tuple[Any, ...]], fetch: Fetch) -> None:
+def test_equal_to_the_reference(
+    name: str, arguments: str, reference: Callable[[], tuple[Any, ...]], fetch: Fetch
+) -> None:
     end = MONDAY + COUNT * MINUTE
     rows = fetch(
-        f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s{arguments})",  # type: ignore[arg-type]
+        f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s{arguments})",
         MONDAY,
         end,
     )
     assert [row[:2] for row in rows] == [(MONDAY + n * MINUTE, candle[3]) for n, candle in enumerate(CANDLES)]
-    columns: list[Series] = [[None if x is None else float(x) for x in column] for column in zip(*(row[2:] for row in rows), strict=True)]
+    columns: list[Series] = [
+        [None if x is None else float(x) for x in column] for column in zip(*(row[2:] for row in rows), strict=True)
+    ]
     wanted: list[Series] = [[None if math.isnan(x) else float(x) for x in series] for series in reference()]
     assert len(columns) == len(wanted)
     if name == "macd":  # TA-Lib holds the line back until its signal is there
@@ -105,7 +109,8 @@ def test_an_unchanged_price_has_no_strength(fetch: Fetch) -> None:
     rows = fetch("SELECT rsi FROM market.rsi('binance', 'BTC/USDT', '1 minute', %s, %s)", MONDAY, MONDAY + 50 * MINUTE)
     assert rows == [(None,)] * 50
     bands = fetch(
-        "SELECT DISTINCT lower, upper FROM market.bollinger('binance', 'BTC/USDT', '1 minute', %s, %s) WHERE middle = 5",
+        "SELECT DISTINCT lower, upper FROM market.bollinger('binance', 'BTC/USDT', '1 minute', %s, %s) WHERE"
+        " middle = 5",
         MONDAY,
         MONDAY + 50 * MINUTE,
     )
@@ -116,18 +121,21 @@ def test_an_unchanged_price_has_no_strength(fetch: Fetch) -> None:
 def test_too_few_candles_make_no_value(fetch: Fetch) -> None:
     for name in ("sma", "ema", "rsi", "macd", "bollinger", "atr"):
         rows = fetch(
-            f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s)",  # type: ignore[arg-type]
+            f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s)",
             MONDAY,
             MONDAY + 3 * MINUTE,
         )
         assert [row[1] for row in rows] == [candle[3] for candle in CANDLES[:3]]
         assert {row[-1] for row in rows} == {None}
         early = MONDAY - timedelta(days=9)
-        assert fetch(
-            f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s)",  # type: ignore[arg-type]
-            early,
-            early + MINUTE,
-        ) == []
+        assert (
+            fetch(
+                f"SELECT * FROM market.{name}('binance', 'BTC/USDT', '1 minute', %s, %s)",
+                early,
+                early + MINUTE,
+            )
+            == []
+        )
 
 
 @pytest.mark.parametrize(
@@ -144,5 +152,5 @@ def test_too_few_candles_make_no_value(fetch: Fetch) -> None:
 @pytest.mark.usefixtures("candles")
 def test_a_period_that_is_none_is_refused(call: str, message: str, fetch: Fetch) -> None:
     with pytest.raises(psycopg.errors.InvalidParameterValue, match=message) as caught:
-        fetch(f"SELECT * FROM market.{call}")  # type: ignore[arg-type]
+        fetch(f"SELECT * FROM market.{call}")
     assert "Give a number of candles" in (caught.value.diag.message_hint or "")

@@ -30,7 +30,7 @@ def each(name: str, values: tuple[str, ...]) -> list[Change]:
 
 
 IMPOSSIBLE: dict[type, list[Change]] = {
-    Trade: [*each("price", _PRICES), *each("amount", _PRICES), {"trade_id": ""}],
+    Trade: [*each("price", _PRICES), *each("amount", _PRICES)],
     Candle: [
         {"high": "89", "low": "90"},  # high < low
         {"high": "104"},  # below the close
@@ -90,8 +90,6 @@ BY_HAND = {
         "columns": "time, instrument_id, trade_id, side, price, amount, received_at",
         "price": _PRICES,
         "amount": _PRICES,
-        "time": ("infinity", "-infinity"),
-        "trade_id": ("",),
     },
     "ingest.candles_1m": {
         "base": "'2026-11-21', 1, 5, 6, 4, 5, 1, 20, now()",

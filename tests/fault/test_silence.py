@@ -8,6 +8,15 @@ from tests.fault.conftest import Set
 from tests.fault.stage import Stage, block
 
 QUIET = 2.0
+COVERED_WITHIN_THE_GAP = (
+    "SELECT count(*) FROM ingest.gaps g, LATERAL market.coverage_of(g.instrument_id, 'book', g.from_time, now()) c"
+    " WHERE g.channel = 'book' AND g.to_time IS NULL AND c.grade <> 'gap'"
+)
+STALE_OUTSIDE_OF_GAPS = (
+    "SELECT count(*) FROM (SELECT sequence, lag(sequence, 2) OVER (ORDER BY time) AS before FROM ingest.order_books b"
+    " WHERE in_sync AND NOT EXISTS (SELECT FROM ingest.gaps g WHERE g.channel = 'book' AND b.time >= g.from_time"
+    " AND (b.time <= g.to_time OR g.to_time IS NULL))) states WHERE sequence = before"
+)
 
 
 def watch(it: Stage, kind: str, symbol: str) -> None:
@@ -68,13 +77,9 @@ def test_a_book_that_is_acknowledged_and_never_sent(stage: Set) -> None:
     it.venue.fault(Mute(symbol="BTC/USDT", stream="depth@100ms"))
     it.start_live(3)
     it.venue.go()
-    covered = (
-        "SELECT coalesce(sum(c.seconds), 0) FROM ingest.streams s, LATERAL market.coverage_of(s.instrument_id, 'book',"
-        " s.state_since, now()) c WHERE s.channel = 'book' AND s.covered_from IS NULL AND c.grade <> 'gap'"
-    )
-    waiting = "SELECT count(*) FROM ingest.streams WHERE channel = 'book' AND covered_from IS NULL"
-    while it.count(waiting):
-        assert it.count(covered) == 0
-        it.wait(lambda: it.events("stream.silent") >= 0)
+    it.wait(lambda: it.count("SELECT count(*) FROM ingest.gaps WHERE channel = 'book' AND cause = 'silent'") == 1)
+    while it.count("SELECT count(*) FROM ingest.gaps WHERE channel = 'book' AND to_time IS NULL"):
+        assert it.count(COVERED_WITHIN_THE_GAP) == 0
+    it.wait(lambda: it.count("SELECT count(*) FROM ingest.order_books WHERE in_sync") > 3)
+    assert it.count(STALE_OUTSIDE_OF_GAPS) == 0
     it.finish()
-    assert it.events("stream.silent") == 1

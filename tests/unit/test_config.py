@@ -147,10 +147,14 @@ def test_what_is_kept_by_default() -> None:
         "trades": 365,
         "quotes": 30,
         "candles_1m": 730,
+        "book_1m": 730,
         "candles": 1825,
         "candles_1d": "forever",
         "candles_1w": "forever",
+        "candles_coarse": "forever",
         "rejected": 90,
+        "gaps": 90,
+        "backfill_jobs": 30,
     }
 
 

@@ -18,8 +18,9 @@ LAYERS = [
     {"repair"},
     {"collect"},
     {"operate", "venues", "recording", "spooled"},
+    {"maintain"},
     {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
-    | {"gaps", "rejected", "rejected_retry", "policies", "maintain", "analyst", "parquet", "export"},
+    | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
     {"reference"},
