@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community bench lint types format constraints schema reference reference clean install-service sql export
+        test test-community bench chaos lint types format constraints schema reference reference clean install-service sql export
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ test: setup-dev ## The whole test suite, on a real TimescaleDB (one for each of 
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community
+
+chaos: setup-dev ## Everything goes wrong for a while, then the tables must equal the ledger (SEED=1 MINUTES=10)
+	$(BIN)/python -m tests.fault.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10)
 
 bench: setup-dev ## Measure, print a table, keep it in docs/benchmarks.md (ONLY=name JSON=FILE)
 	$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY)) $(if $(JSON),--json $(JSON))

@@ -14,7 +14,11 @@ from ingest.errors import Exit
 PROGRAM = "ingest"
 
 _TYPES = {
-    "str": "text", "int": "whole number", "float": "number", "Path": "path", "bool": "flag",
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "Path": "path",
+    "bool": "flag",
     "datetime": "time",
 }
 

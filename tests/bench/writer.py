@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from statistics import median
 
 import psycopg
@@ -210,10 +210,12 @@ async def _register(url: str) -> dict[int, Instrument]:
 
 
 @contextmanager
-def sides(bench: Bench, rows: int) -> Iterator[Sides]:
+def sides(bench: Bench, rows: int, url: str | None = None) -> Iterator[Sides]:
+    """On the database of `url`, else on one of its own."""
     bench.say(f"preparing {rows:,} trades")
-    with bench.database() as url, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        made = Sides(url, rows, runner)
+    with ExitStack() as stack:
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        made = Sides(url or stack.enter_context(bench.database()), rows, runner)
         runner.run(made.open())
         try:
             yield made

@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -26,11 +27,10 @@ from tests.fault.line import Line
 from tests.fault.stage import Stage
 from tests.fault.venue import Venue
 
-MINUTES_OF_CALM = 0.5  # at the end of each five, so that repair is seen to keep up
 FAULTS_PER_MINUTE = 15.0
 SAMPLE_SECONDS = 5.0
 WARM_UP_SECONDS = 60.0
-SETTLE_SECONDS = 120.0
+SETTLE_SECONDS = 240.0
 MIB = 1024 * 1024
 
 
@@ -51,7 +51,7 @@ class Memory:
         self.lives.append([])
 
     def slope(self) -> tuple[float | None, float]:
-        """(MiB a minute by least squares over the longest life after its warm-up, None where none was long; the peak)."""
+        """(MiB a minute by least squares over the longest life after its warm-up, None for short ones; the peak)."""
         peak = max((mib for life in self.lives for _, mib in life), default=0.0)
         longest = max(self.lives, key=lambda life: life[-1][0] - life[0][0] if life else 0.0)
         warm = [(at, mib) for at, mib in longest if at - longest[0][0] >= WARM_UP_SECONDS]
@@ -149,38 +149,35 @@ class Chaos:
 def run(seed: int, minutes: float, console: Console) -> bool:
     """True when the tables equal the ledger."""
     memory = Memory()
-    with (
-        tempfile.TemporaryDirectory(prefix="ingest-chaos-") as folder,
-        Server.temporary(prepare(default_root(), console.print), durable=True) as server,
-    ):
-        own = TestServer(server.dsn, server)
-        with own.migrated() as url, Line.to(url) as line:
-            venue = Venue("--seed", str(seed), "--trades-per-second", "500")
-            stage = Stage(Path(folder), venue, line.url, direct_url=url, silence_seconds=20.0)
-            try:
-                stage.start_live()
-                stage.go()
-                venue.chaos(seed, FAULTS_PER_MINUTE)
-                chaos = Chaos(stage, line, server, seed, memory, console)
-                chaos.run(minutes)
-                console.print("calm: everything is to be stored, repaired or named")
-                line.accept()
-                line.flow()
-                venue.calm()
-                chaos.rest(5)
-                stage.settle(SETTLE_SECONDS)
-                if stage.stop(within=120) != 0:
-                    raise AssertionError(f"{stage.process and stage.process.poll()} {stage.tail()}")
-                compared = audit(url, venue.ledger, since=venue.since, depth=20, outside_gaps=True)
-                faults = Counter({f"venue: {incident.kind}": 0 for incident in venue.incidents()})
-                for incident in venue.incidents():
-                    faults[f"venue: {incident.kind}"] += incident.times
-                _report(seed, minutes, chaos.done + faults, compared, stage, memory, console)
-                return all(each.equal for each in compared)
-            finally:
-                stage.close()
-                venue.close()
-        own.close()
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ingest-chaos-"))
+        server = stack.enter_context(Server.temporary(prepare(default_root(), console.print), durable=True))
+        url = stack.enter_context(TestServer(server.dsn, server).migrated())
+        line = stack.enter_context(Line.to(url))
+        venue = Venue("--seed", str(seed), "--trades-per-second", "500")
+        stack.callback(venue.close)
+        stage = Stage(Path(folder), venue, line.url, direct_url=url, silence_seconds=20.0)
+        stack.callback(stage.close)
+        stage.start_live()
+        stage.go()
+        venue.chaos(seed, FAULTS_PER_MINUTE)
+        chaos = Chaos(stage, line, server, seed, memory, console)
+        chaos.run(minutes)
+        console.print("calm: everything is to be stored, repaired or named")
+        line.accept()
+        line.flow()
+        venue.calm()
+        chaos.rest(5)
+        stage.settle(SETTLE_SECONDS)
+        code = stage.stop(within=120)
+        if code != 0:
+            raise AssertionError(f"the daemon ended with {code}\n{stage.tail()}")
+        compared = audit(url, venue.ledger, since=venue.since, depth=20, outside_gaps=True)
+        faults = chaos.done
+        for incident in venue.incidents():
+            faults[f"venue: {incident.kind}"] += incident.times
+        _report(seed, minutes, faults, compared, stage, memory, console)
+        return all(each.equal for each in compared)
 
 
 def _report(

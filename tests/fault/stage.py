@@ -191,15 +191,21 @@ class Stage:
     def settle(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Freeze the market, and wait until all of it is stored or named and nothing is to be repaired any more.
 
-        A book needs a change to be in sync again, so the market runs until all are.
+        A book needs a change to be in sync again: where a line had broken just before, the market runs once more.
         """
+        deadline = time.monotonic() + seconds
         out = "SELECT count(*) FROM ingest.gaps WHERE channel = 'book' AND to_time IS NULL"
         down = "SELECT count(*) FROM ingest.streams WHERE state NOT IN ('live', 'stopped')"
-        self.wait(lambda: self.count(out) + self.count(down) == 0, seconds)
-        # A candle that closed just now is not final yet to REST, and to a market that stands still it never will be.
-        self.wait(lambda: 4 < self.venue.ledger.summary().now_us / 1e6 % 60 < 59)
-        self.venue.freeze()
-        self.wait(lambda: self._unsettled() == [], seconds, self._unsettled)
+        while True:
+            self.venue.go()
+            self.wait(lambda: self.count(out) + self.count(down) == 0, seconds, self._unsettled)
+            # A candle that closed just now is not final yet to REST, and to a market that stands still never will be.
+            self.wait(lambda: 4 < self.venue.ledger.summary().now_us / 1e6 % 60 < 59)
+            self.venue.freeze()
+            left = deadline - time.monotonic()
+            self.wait(lambda: not self._unsettled() or self.count(out) > 0, left, self._unsettled)
+            if not self.count(out):
+                return
 
     def _unsettled(self) -> list[object]:
         """What is still to come."""

@@ -6,6 +6,8 @@ import pytest
 
 from ingest.simulator.faults import (
     Drop,
+    Endpoint,
+    Fault,
     ForgottenHistory,
     LaggingHistory,
     Refuse,
@@ -55,7 +57,8 @@ def test_what_history_has_forgotten_is_named_exactly(stage: Set) -> None:
     it.venue.fault(ForgottenHistory(symbol="ETH/USDT", before_id=edge))
     trades, candles, _ = it.finish()
     named = it.fetch(
-        "SELECT i.symbol, g.state, g.from_id, g.to_id FROM ingest.gaps g JOIN ingest.instruments i USING (instrument_id)"
+        "SELECT i.symbol, g.state, g.from_id, g.to_id"
+        " FROM ingest.gaps g JOIN ingest.instruments i USING (instrument_id)"
         " WHERE g.channel = 'trades' AND g.state <> 'repaired' ORDER BY 1"
     )
     assert [row[:2] for row in named] == [("BTC/USDT", "unrecoverable"), ("ETH/USDT", "awaiting_dump")]
@@ -85,15 +88,16 @@ def test_history_that_fails_breaks_off_and_talks_nonsense(stage: Set) -> None:
     it = stage(collect=block(["BTC/USDT", "ETH/USDT"]))
     it.start_live(6)
     it.go()
-    path = "historicalTrades"
-    for fault in (
+    path: Endpoint = "historicalTrades"
+    faults: list[Fault] = [
         RestError(500, path=path, count=1),
         RestTruncated(path=path, count=1),
         RestCut(path=path, count=1),
         RestEmpty(path=path, count=1),
         RestMalformed("negative_price", path=path, instead=True, count=1),
         RestSilent(1.0, path=path, count=1),
-    ):
+    ]
+    for fault in faults:
         it.venue.fault(fault)
     hole(it)
     trades, candles, _ = it.finish()

@@ -1,4 +1,4 @@
-"""A configuration that changes while trades flow: what is new comes, what is gone goes, and what stays loses nothing."""
+"""A configuration that changes while trades flow: what is new comes, what is gone goes, what stays loses nothing."""
 
 import signal
 import subprocess
