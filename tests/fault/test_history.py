@@ -68,12 +68,12 @@ def test_what_history_has_forgotten_is_named_exactly(stage: Set) -> None:
     assert candles.named == 0
 
 
-@pytest.mark.parametrize("venue", [("--start-second", "55")], indirect=True)
+@pytest.mark.parametrize("venue", [("--start-second", "42")], indirect=True)
 def test_a_candle_that_history_has_forgotten_is_named(stage: Set) -> None:
     it = stage(collect=block(["BTC/USDT"]))
     it.start_live(3)
     it.go()
-    it.wait(lambda: it.venue.ledger.summary().now_us / 1e6 % 60 > 57)
+    it.wait(lambda: it.venue.ledger.summary().now_us / 1e6 % 60 > 56)
     it.venue.fault(Refuse(seconds=7.0))
     it.venue.fault(Drop("abort"))
     it.wait(lambda: 1 < it.venue.ledger.summary().now_us / 1e6 % 60 < 50)
