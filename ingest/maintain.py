@@ -31,7 +31,12 @@ LOCK = 0x1A6E58
 _QUICK = ("candles",)  # few rows: they are looked at thrice as often
 _SLOW = ("trades", "book")
 _RETENTION_SECONDS = 3_600.0
+_FORBIDDEN_SECONDS = 300.0
 _SETTINGS = "SET lock_timeout = '10s'; SET max_parallel_workers_per_gather = 0"  # collecting goes first
+
+
+class Forbidden(Fatal):
+    """The login may write, and maintenance is another's."""
 
 
 class Done(Struct, frozen=True):
@@ -56,7 +61,7 @@ class Maintenance:
 
     async def run(self) -> None:
         """Until cancelled. Whatever fails is logged and tried again."""
-        backoff = Backoff(first_seconds=5.0, cap_seconds=300.0)
+        backoff, forbidden = Backoff(first_seconds=5.0, cap_seconds=300.0), False
         try:
             while True:
                 seconds = self._every_seconds / 3
@@ -65,6 +70,10 @@ class Maintenance:
                     backoff.reset()
                     if done is not None:
                         _say(done)
+                except Forbidden as error:
+                    if not forbidden:
+                        log.warning("maintenance.forbidden", error=str(error))
+                    forbidden, seconds = True, _FORBIDDEN_SECONDS
                 except IngestError as error:
                     log.warning("maintenance.failed", error=str(error), remedy="it is tried again; see `ingest doctor`")
                     seconds = max(seconds, backoff.next_seconds())
@@ -94,7 +103,7 @@ class Maintenance:
         except psycopg.Error as error:
             await self.close()
             raise database.translate(error) from error
-        except asyncio.CancelledError:
+        except (Forbidden, asyncio.CancelledError):
             await self.close()
             raise
 
@@ -129,6 +138,7 @@ class Maintenance:
             self._connection = await database.connect(self._url, role="maintenance")
             await self._connection.execute(_SETTINGS)
             await become_owner(self._connection)
+            await _check_rights(self._connection)
         return self._connection
 
 
@@ -159,6 +169,17 @@ def once(url: str, console: Console) -> Exit:
     for error in done.errors:
         console.print(f"[red]failed[/]: {error}")
     return Exit.FAILED if done.errors else Exit.OK
+
+
+async def _check_rights(connection: AsyncConnection) -> None:
+    row = await (await connection.execute(query("may_maintain"))).fetchone()
+    if row is None:
+        raise Fatal("there is no table ingest.policies: run `ingest migrate`")
+    if not row[0]:
+        raise Forbidden(
+            "this login may not maintain the database: it does not own its tables. GRANT it ingest_maintainer, or let "
+            "cron run `ingest maintain` by a login that has it."
+        )
 
 
 async def _lock(connection: AsyncConnection) -> bool:

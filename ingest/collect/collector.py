@@ -208,10 +208,10 @@ class Collector:
         """
         again = Backoff(first_seconds=5.0, cap_seconds=300.0)
         while True:
-            settings = self._settings
+            settings, told = self._settings, False
             try:
                 async with asyncio.timeout(again.next_seconds() if unlisted(settings, self._streams) else None):
-                    settings = await self._changes.get()
+                    settings, told = await self._changes.get(), True
                     again.reset()
             except TimeoutError:
                 log.debug("exchange.listed_again", exchange=settings.exchange)
@@ -219,7 +219,7 @@ class Collector:
             self._settings = settings
             gone = [stream for stream in self._streams if not names(settings, stream)]
             new = {stream: known for stream, known in progress.items() if stream not in self._streams}
-            if not gone and not new:
+            if not (told or new):
                 continue
             self.feed.unfollow(gone, clock.now_ns())
             for supervisor in list(self._supervisors):

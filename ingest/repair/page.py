@@ -71,7 +71,8 @@ def of_trades(window: Window, trades: Sequence[Trade], bad: Sequence[Bad]) -> Pa
 def of_candles(window: Window, candles: Sequence[Candle], bad: Sequence[Bad], *, as_of_ns: int) -> Page:
     """A reply of candles upwards from the window's first minute, open ones too; `as_of_ns` is the venue's time.
 
-    A minute that is not there although a later one is had no trades: nothing is missing, unless a row cannot be read.
+    A minute that is not there although its neighbours are had no trades: nothing is missing, unless a row cannot be
+    read. Where the reply begins later than it was asked to, history may not reach back so far.
     """
     first, last = window.first // MINUTE, window.last // MINUTE
     minutes = {candle.time_ns // MINUTE for candle in candles if candle.time_ns >= window.first}
@@ -83,6 +84,10 @@ def of_candles(window: Window, candles: Sequence[Candle], bad: Sequence[Bad], *,
     absent = tuple(
         Absent(structs.replace(window, from_ns=start * MINUTE, to_ns=end * MINUTE), "unreadable") for start, end in runs
     )
+    start = min(minutes, default=first)
+    if start > first and not bad:
+        end_ns = min(start - 1, reach) * MINUTE
+        absent = (Absent(structs.replace(window, from_ns=first * MINUTE, to_ns=end_ns), "forgotten"),)
     rest, open_seconds = None, None
     if reach < last:
         rest = structs.replace(window, from_ns=(reach + 1) * MINUTE)

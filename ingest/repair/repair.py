@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
+from msgspec import structs
 
 from ingest import clock, retry
 from ingest.clock import MINUTE, SECOND, Clock
@@ -153,11 +154,14 @@ class Repair:
             return
         try:
             reply = await self._fetch(self._request(instrument, window))
+            page, bad = self._read(window, reply)
+            forgotten = window.channel == "candles" and any(absent.why == "forgotten" for absent in page.absent)
+            if forgotten and await self._reaches_back(instrument, window):
+                page = structs.replace(page, absent=())
         except Retryable as error:
             await self._rest_after(job, error)
             return
         self._backoff.reset()
-        page, bad = self._read(window, reply)
         await self._keep_bad(instrument, window, bad, reply.received_ns)
         written = await self._store(page.rows)
         tries = job.attempts + 1
@@ -182,6 +186,16 @@ class Repair:
             return self._adapter.trades_request(instrument, from_id=window.first, limit=limit)
         minutes = (window.last - window.first) // MINUTE + 1
         return self._adapter.candles_request(instrument, start_ns=window.first, limit=minutes)
+
+    async def _reaches_back(self, instrument: Instrument, window: Window) -> bool:
+        """Whether history holds a candle before the window: then what it lacks at its start had no trades."""
+        page = self._adapter.limits.candles_page
+        start_ns = window.first - page * MINUTE
+        reply = await self._fetch(self._adapter.candles_request(instrument, start_ns=start_ns, limit=page))
+        before, _ = self._adapter.decode_candles(
+            reply.body, window.instrument_id, reply.received_ns, CandleSource.REST, as_of_ns=window.first
+        )
+        return bool(before)
 
     def _read(self, window: Window, reply: Reply) -> tuple[Page, list[Bad]]:
         number, received_ns = window.instrument_id, reply.received_ns

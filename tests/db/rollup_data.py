@@ -81,7 +81,7 @@ async def store(url: str, *batches: Sequence[Row], staged: bool = False) -> None
         await writer.close()
 
 
-async def maintain(url: str) -> Done:
+async def maintain(url: str, superuser_url: str | None = None) -> Done:
     """One whole pass. Under Community the server's jobs are run beside it, finest first, as they would be."""
     maintenance = Maintenance(url)
     try:
@@ -95,7 +95,7 @@ async def maintain(url: str) -> Done:
     finally:
         await maintenance.close()
     assert done.errors == []
-    run_jobs(url, "policy_refresh_continuous_aggregate")
+    run_jobs(superuser_url or url, "policy_refresh_continuous_aggregate")
     return done
 
 

@@ -48,7 +48,6 @@ BAD_TRADES: list[dict[str, Any]] = [
     {"side": "long"},
     {"instrument_id": 2**31},
     {"trade_id": "nul\0byte"},
-    {"trade_id": ""},
 ]
 TIMES = [
     *(0, -1, -100_000, 5_000, -(2**63), -63_000_000_000 * SECOND),

@@ -7,14 +7,17 @@ from io import StringIO
 import psycopg
 import pytest
 from rich.console import Console
+from structlog.testing import capture_logs
 
 from ingest import maintain
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Exit, Retryable
-from ingest.maintain import LOCK, Done, Maintenance
+from ingest.maintain import LOCK, Done, Forbidden, Maintenance
+from ingest.store import roles
 from ingest.store.rollup import ORIGIN, Span, ceiling, floor, groups
 from tests.conftest import Fetch
 from tests.db import rollup_data as data
+from tests.db.logins import login
 from tests.db.rollup_data import rows, store
 from tests.db.support import Proxy
 
@@ -191,6 +194,30 @@ async def test_a_refresh_that_fails_is_told_and_tried_later(url: str, fetch: Fet
         assert done.errors == []
     finally:
         await maintenance.close()
+
+
+async def test_a_login_that_only_writes_is_told_what_it_lacks(url: str) -> None:
+    with login(url, roles.WRITER) as writer_url, capture_logs() as logs:
+        maintenance = Maintenance(writer_url)
+        with pytest.raises(Forbidden, match="GRANT it ingest_maintainer"):
+            await maintenance.once()
+        running = asyncio.create_task(maintenance.run())
+        await asyncio.sleep(0.5)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert [line["event"] for line in logs] == ["maintenance.forbidden"]
+
+
+@pytest.mark.parametrize("server", ["here", pytest.param("community", marks=pytest.mark.community)])
+async def test_a_maintainer_maintains_as_the_owner(server: str, request: pytest.FixtureRequest) -> None:
+    url: str = request.getfixturevalue("url" if server == "here" else "community_database_url")
+    data.still(url)
+    day = 24 * 60 * MINUTE
+    await store(url, data.candles(data.this_minute() - 10 * day, range(10)))  # late: by request under Community
+    with login(url, roles.WRITER, roles.MAINTAINER) as maintainer_url:
+        await data.maintain(maintainer_url, url)
+    assert data.rollup(url, "candles_5m") == data.direct(url, "5 minutes")
 
 
 # Retention

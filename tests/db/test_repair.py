@@ -132,6 +132,31 @@ async def test_candles_are_fetched_by_minute_and_quiet_minutes_are_covered(
     assert history.requests == [("klines", 1, 4), ("klines", 5, 3)]
 
 
+async def test_quiet_minutes_at_the_start_of_a_window_are_covered_when_history_reaches_further_back(
+    fetch: Fetch, make_repair: MakeRepair
+) -> None:
+    history = History(minutes=(0, 3, 9))
+    open_gap(fetch, "candles", times=(open_of(1), open_of(4)))
+    await drain(make_repair(history, page=4))
+    assert gap_rows(fetch) == [gap_row("candles", None, (open_of(1), open_of(4)), "repaired")]
+    assert history.requests == [("klines", 1, 4), ("klines", -3, 4)]
+
+
+async def test_candles_that_history_has_forgotten_are_named(fetch: Fetch, make_repair: MakeRepair) -> None:
+    history = History(minutes=(3, 4, 9))
+    open_gap(fetch, "candles", times=(open_of(1), open_of(4)))
+    repair = make_repair(history, page=4)
+    await drain(repair)
+    hurry(fetch)
+    await drain(repair)
+    reason = "the venue's history does not reach back to it"
+    assert gap_rows(fetch) == [
+        gap_row("candles", None, (open_of(1), open_of(2)), "awaiting_dump", reason),
+        gap_row("candles", None, (open_of(3), open_of(4)), "repaired"),
+    ]
+    assert stored_candles(fetch) == [candle_row(candle_of(minute)) for minute in (3, 4)]
+
+
 async def test_only_bounded_open_gaps_of_trades_and_candles_of_known_instruments_are_taken(
     fetch: Fetch, make_repair: MakeRepair
 ) -> None:
@@ -252,6 +277,39 @@ async def test_what_the_venue_has_forgotten_is_named_and_the_rest_is_fetched(
     assert rollup_changes(fetch) == [
         changed("trades", at(n), at(m)) for n, m in ((46, 50), (51, 60), (61, 70), (71, 75))
     ]
+
+
+async def test_what_is_stored_of_a_forgotten_part_is_not_named(
+    fetch: Fetch, make_repair: MakeRepair, make_writer: MakeWriter
+) -> None:
+    """A gap is named from the last mark on; rows that came behind it are stored, whatever history says."""
+    history = History(latest=90)
+    history.forgotten_below = 46
+    kept = [trade_of(number) for number in (*range(11, 14), *range(20, 23))]
+    await make_writer().write(kept)
+    open_gap(fetch, "trades", (11, 75))
+    repair = make_repair(history, page=10)
+    await repair.step()
+    hurry(fetch)
+    await drain(repair)
+    lost = [row[4:6] for row in gap_rows(fetch) if row[8] == "awaiting_dump"]
+    assert lost == [(14, 19), (23, 45)]
+    assert {row[8] for row in gap_rows(fetch)} == {"repaired", "awaiting_dump"}
+    assert stored_trades(fetch) == expected(*kept, *map(trade_of, range(46, 76)))
+
+
+async def test_candles_that_are_stored_are_not_named(
+    fetch: Fetch, make_repair: MakeRepair, make_writer: MakeWriter
+) -> None:
+    history = History(minutes=(6, 7))
+    await make_writer().write([candle_of(1), candle_of(4)])
+    open_gap(fetch, "candles", times=(open_of(1), open_of(6)))
+    repair = make_repair(history, page=10)
+    await drain(repair)
+    hurry(fetch)
+    await drain(repair)
+    lost = [row[2:4] for row in gap_rows(fetch) if row[8] != "repaired"]
+    assert lost == [(moment(open_of(2)), moment(open_of(3))), (moment(open_of(5)), moment(open_of(5)))]
 
 
 async def test_a_gap_that_is_forgotten_as_a_whole_is_one_row(fetch: Fetch, make_repair: MakeRepair) -> None:

@@ -2,8 +2,6 @@
 
 import time
 
-import pytest
-
 from ingest.simulator.faults import (
     Drop,
     Endpoint,
@@ -66,22 +64,6 @@ def test_what_history_has_forgotten_is_named_exactly(stage: Set) -> None:
     assert named[1][3] == edge - 1
     assert trades.named == last - first + 1 + edge - named[1][2]
     assert candles.named == 0
-
-
-@pytest.mark.parametrize("venue", [("--start-second", "42")], indirect=True)
-def test_a_candle_that_history_has_forgotten_is_named(stage: Set) -> None:
-    it = stage(collect=block(["BTC/USDT"]))
-    it.start_live(3)
-    it.go()
-    it.wait(lambda: it.venue.ledger.summary().now_us / 1e6 % 60 > 56)
-    it.venue.fault(Refuse(seconds=7.0))
-    it.venue.fault(Drop("abort"))
-    it.wait(lambda: 1 < it.venue.ledger.summary().now_us / 1e6 % 60 < 50)
-    minute_us = it.venue.ledger.summary().now_us // 60_000_000 * 60_000_000
-    it.venue.fault(ForgottenHistory(before_us=minute_us))
-    trades, candles, _ = it.finish()
-    assert candles.named == 1
-    assert trades.named > 0
 
 
 def test_history_that_fails_breaks_off_and_talks_nonsense(stage: Set) -> None:

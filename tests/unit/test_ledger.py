@@ -218,3 +218,25 @@ def test_the_end_marks_streams_without_an_open_gap_only() -> None:
     items.clear()
     ledger.finish(NOON + 5 * SECOND)
     assert [(type(item), item.channel) for item in items if isinstance(item, Gap | Mark)] == [(Mark, "trades")]
+
+
+def test_to_ask_again_does_not_put_off_that_a_stream_is_dead() -> None:
+    desk = Desk(TRADES)
+    desk.ledger.live(TRADES, NOON)
+    desk.see(7)
+    for second in range(1, 4):
+        desk.ledger.latest(TRADES, 20, NOON + second * SECOND)
+        desk.ledger.tick(NOON + second * SECOND)
+    assert desk.renewed == []
+    desk.ledger.tick(NOON + 4 * SECOND)
+    assert desk.renewed == [TRADES]
+
+
+def test_a_restart_of_candles_claims_no_more_than_before() -> None:
+    """Their watermark is the close of the last one; the next close comes with the next candle."""
+    minute = NOON // MINUTE - 2
+    desk = Desk(CANDLES, Progress(minute, NOON - MINUTE))
+    desk.ledger.live(CANDLES, NOON)
+    desk.ledger.latest(CANDLES, minute, NOON)
+    desk.ledger.tick(NOON + SECOND)
+    assert [(mark.id, mark.proved_ns) for mark in desk.marks()] == [(minute, NOON - MINUTE)]

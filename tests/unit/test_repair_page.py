@@ -112,8 +112,15 @@ def minutes(first: int, last: int) -> Window:
 
 
 def test_minutes_without_trades_are_no_gap_when_a_later_one_is_there() -> None:
-    page = of_candles(minutes(0, 5), candles(1, 3, 7), [], as_of_ns=T + 20 * MINUTE)
-    assert page == Page(candles(1, 3))
+    page = of_candles(minutes(0, 5), candles(0, 3, 7), [], as_of_ns=T + 20 * MINUTE)
+    assert page == Page(candles(0, 3))
+
+
+def test_minutes_that_a_reply_begins_behind_may_be_forgotten() -> None:
+    page = of_candles(minutes(0, 5), candles(2, 3, 7), [], as_of_ns=T + 20 * MINUTE)
+    assert page == Page(candles(2, 3), (Absent(minutes(0, 1), "forgotten"),))
+    page = of_candles(minutes(0, 5), candles(7), [], as_of_ns=T + 20 * MINUTE)
+    assert page == Page([], (Absent(minutes(0, 5), "forgotten"),))
 
 
 def test_candles_that_do_not_reach_the_end_leave_a_rest() -> None:
