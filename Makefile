@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-community bench chaos lint types format constraints schema reference reference clean install-service sql export
+        test test-fault test-community bench chaos lint types format constraints schema reference reference clean install-service sql export
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,8 +93,11 @@ doctor: setup ## Examine the database and its server; say what to do
 # Checking
 
 # Most tests wait for processes and servers, so more workers than cores are no waste.
-test: setup-dev ## The whole test suite, on a real TimescaleDB (one for each of its workers)
-	$(BIN)/pytest --numprocesses 3 --dist worksteal
+test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its workers)
+	$(BIN)/pytest --numprocesses 3 --dist worksteal --ignore tests/fault
+
+test-fault: setup-dev ## Outages, cuts, kills, bad input: each ends with the tables held against the ledger
+	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community

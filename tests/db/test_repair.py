@@ -289,9 +289,9 @@ async def test_what_is_stored_of_a_forgotten_part_is_not_named(
     await make_writer().write(kept)
     open_gap(fetch, "trades", (11, 75))
     repair = make_repair(history, page=10)
-    await repair.step()
-    hurry(fetch)
-    await drain(repair)
+    for _ in range(3):  # a window may lie across the end of such a part, and is tried by itself
+        await drain(repair)
+        hurry(fetch)
     lost = [row[4:6] for row in gap_rows(fetch) if row[8] == "awaiting_dump"]
     assert lost == [(14, 19), (23, 45)]
     assert {row[8] for row in gap_rows(fetch)} == {"repaired", "awaiting_dump"}
