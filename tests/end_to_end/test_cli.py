@@ -216,7 +216,7 @@ def test_the_audit_sees_a_row_missing_changed_and_added(venue: Simulator, daemon
             " (SELECT instrument_id, max(trade_id) FROM ingest.trades GROUP BY 1 ORDER BY 1 LIMIT 1)"
         )
         connection.execute(
-            "INSERT INTO ingest.candles_1m SELECT time + INTERVAL '1 second', instrument_id, open, high, low, close,"
+            "INSERT INTO ingest.candles_1m SELECT time + INTERVAL '1 day', instrument_id, open, high, low, close,"
             " volume, quote_volume, trades, taker_buy_volume, taker_buy_quote_volume, source, received_at"
             " FROM ingest.candles_1m ORDER BY time LIMIT 1"
         )

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,11 +15,10 @@ from uuid import uuid4
 import pytest
 
 from ingest.errors import Exit
-from ingest.simulator.audit import audit
 from ingest.store.database import connect_sync
 from ingest.store.migrate import _LOCK as MIGRATION_LOCK
 from tests.db.support import Proxy
-from tests.end_to_end.processes import Daemon, Simulator, assert_equal
+from tests.end_to_end.processes import Daemon, Simulator
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 60.0  # for what an idle machine does in a few
@@ -280,49 +278,6 @@ def test_a_database_that_is_away_is_never_ready(start: Start, manager: Manager) 
 
 
 # A stop while the database is away
-
-
-@pytest.mark.parametrize("away", [Proxy.refuse, Proxy.mute], ids=["refuses", "silent"])
-def test_it_ends_by_itself_when_the_database_is_away(
-    away: Callable[[Proxy], None], start: Start, venue: Simulator, manager: Manager, line: Line, haste: str
-) -> None:
-    daemon = start(line.url, "[shutdown]\ndeadline_seconds = 2.0\n", PYTHONPATH=haste)
-    daemon.wait_until_live()
-    venue.ledger.pause(paused=False)
-    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.trades") > 100)
-    line.disturb(away)
-    daemon.wait_until(lambda: any(entry["held"] > 1000 for entry in logged(daemon, "progress")))
-    sigterm(daemon, manager)
-    beats = manager.received().count(BEAT)
-    manager.wait_until(lambda messages: messages.count(BEAT) > beats)  # it lives until its end
-    code = daemon.process.wait(LIMIT_SECONDS)
-    rows = rows_to_deliver(daemon)
-    assert rows > 1000
-    said = [message for message in manager.said() if not message.startswith("STATUS=")]
-    assert said == [READY, stopping(rows, 17_000_000)]
-    (stopped,) = logged(daemon, "daemon.stopped")
-    assert code == (Exit.FAILED if stopped["lost"] else Exit.OK)
-    assert stopped["lost"] + stopped.get("spooled", 0) >= rows  # none is gone without a word
-
-
-def test_what_was_received_is_delivered_when_the_database_comes_back_in_time(
-    start: Start, venue: Simulator, manager: Manager, line: Line
-) -> None:
-    daemon = start(line.url, "[shutdown]\ndeadline_seconds = 50\n")
-    daemon.wait_until_live()
-    venue.ledger.pause(paused=False)
-    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.trades") > 100)
-    line.disturb(Proxy.refuse)
-    daemon.wait_until(lambda: logged(daemon, "database.retry") != [])
-    venue.ledger.pause(paused=True)
-    time.sleep(0.5)  # frames on the wire
-    sigterm(daemon, manager)
-    line.disturb(Proxy.accept)
-    assert daemon.process.wait(LIMIT_SECONDS) == Exit.OK
-    rows = rows_to_deliver(daemon)
-    assert rows > 0
-    assert manager.said() == [READY, stopping(rows, 65_000_000)]
-    assert_equal(audit(daemon.database_url, venue.ledger, since=venue.since, depth=20))
 
 
 def test_a_second_signal_ends_it_at_once(start: Start, venue: Simulator, manager: Manager, line: Line) -> None:
