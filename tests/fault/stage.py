@@ -116,11 +116,12 @@ class Stage:
         end(self.process)
         self.process = None
 
-    def stop(self, within: float = 40.0) -> int:
-        """SIGTERM; the exit code."""
+    def stop(self, within: float = 40.0, meanwhile: Callable[[], None] = lambda: None) -> int:
+        """SIGTERM, and what happens meanwhile; the exit code."""
         assert self.process is not None
         assert self.process.poll() is None, self.tail()
         self.process.send_signal(signal.SIGTERM)
+        meanwhile()
         code = self.process.wait(within)
         self.process = None
         return code
