@@ -6,16 +6,18 @@ Structs are frozen, and built without the garbage collector's book-keeping: they
 """
 
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 
-Channel = Literal["trades", "candles", "book", "quotes", "ticker"]
+Channel = Literal[
+    "trades", "candles", "book", "quotes", "ticker", "funding", "open_interest", "mark_price", "liquidations"
+]
 Side = Literal["buy", "sell"]
 GapState = Literal["open", "repairing", "repaired", "awaiting_dump", "unrecoverable"]
 Promise = Literal["ids", "sequence", "grid", "none"]
 """What shows that a channel is complete: contiguous ids, a sequence, the grid of minutes, or nothing."""
-CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 
 
 class CandleSource(IntEnum):
@@ -126,6 +128,47 @@ class Quote(Struct, frozen=True, gc=False):
     received_ns: int
 
 
+class Funding(Struct, frozen=True, gc=False):
+    """A funding rate, a fraction of the position's value: the one that will be paid at `funding_ns`, as it stands."""
+
+    instrument_id: int
+    time_ns: int
+    rate: str
+    funding_ns: int | None
+    received_ns: int
+
+
+class OpenInterest(Struct, frozen=True, gc=False):
+    """Open contracts: `amount` as the venue counts them (base currency or contracts), `value` in quote currency."""
+
+    instrument_id: int
+    time_ns: int
+    amount: str
+    value: str | None
+    received_ns: int
+
+
+class MarkPrice(Struct, frozen=True, gc=False):
+    """The price at which positions are valued, and the index behind it."""
+
+    instrument_id: int
+    time_ns: int
+    mark: str
+    index: str | None
+    received_ns: int
+
+
+class Liquidation(Struct, frozen=True, gc=False):
+    """A forced order: `side` is that of the order which closes the position (a long one is sold)."""
+
+    instrument_id: int
+    time_ns: int
+    side: Side
+    price: str
+    amount: str
+    received_ns: int
+
+
 class Ticker(Struct, frozen=True, gc=False):
     """Latest price and the figures of the last 24 hours; None where the exchange is silent."""
 
@@ -199,7 +242,10 @@ class Reject(Struct, frozen=True):
     received_ns: int
 
 
-Row = Trade | Candle | OrderBook | Quote | Ticker
+Figure = Funding | OpenInterest | MarkPrice | Liquidation
+"""What derivatives have beside trades and books."""
+
+Row = Trade | Candle | OrderBook | Quote | Ticker | Figure
 """What a table of market data holds."""
 
 Record = Row | Reject
@@ -212,7 +258,8 @@ Item = Record | Gap | Mark
 class BookDelta(Struct, frozen=True, gc=False):
     """Changed levels with their absolute amounts; an amount of zero removes the level.
 
-    `first` and `last` are the ids of the changes it holds, `previous` the id it follows where the venue says so.
+    `first` and `last` are the ids of the changes it holds, `previous` the id it follows where the venue says so,
+    `checksum` that of the book after them.
     """
 
     instrument_id: int
@@ -223,14 +270,22 @@ class BookDelta(Struct, frozen=True, gc=False):
     asks: list[tuple[str, str]]
     event_ns: int
     received_ns: int
+    checksum: int | None = None
 
 
 class BookState(Struct, frozen=True, gc=False):
-    """A whole book (or its best `limit` levels a side) at one sequence, as REST or a snapshot frame gives it."""
+    """A whole book (or its best `limit` levels a side) at one sequence, as REST or a snapshot frame gives it.
+
+    A `streamed` one is in line with the deltas of its connection: they go on from it. `limit` is None where what lies
+    beyond is not hidden, but sent when it comes near: the book's depth is the venue's business.
+    """
 
     instrument_id: int
     sequence: int
     bids: list[tuple[str, str]]
     asks: list[tuple[str, str]]
-    limit: int
+    limit: int | None
     received_ns: int
+    streamed: bool = False
+    event_ns: int | None = None
+    checksum: int | None = None

@@ -13,11 +13,13 @@ from enum import Enum
 
 from ingest import digits
 from ingest.errors import Rejected
+from ingest.exchanges.adapter import BookRule
 from ingest.records import BookDelta, BookState, Levels, OrderBook
 
 Follows = Callable[[int, BookDelta], bool | None]
 """`Adapter.follows`: True continues, None is known already, False is a break."""
 
+_BY_REST = BookRule()
 _BUFFER_MAX = 10_000
 """Deltas kept while a snapshot is on its way; at ten a second that is a quarter of an hour."""
 
@@ -35,7 +37,7 @@ class Side:
 
     __slots__ = ("_keys", "_levels", "_sign", "edge")
 
-    def __init__(self, sign: int, levels: Sequence[tuple[str, str]] = (), limit: int = 1) -> None:
+    def __init__(self, sign: int, levels: Sequence[tuple[str, str]] = (), limit: int | None = None) -> None:
         """`levels` as a snapshot gives them: as many as its `limit` were cut there, fewer are the whole side."""
         self._sign = sign  # +1 for bids (the highest is best), -1 for asks
         self._keys: list[Decimal] = []
@@ -43,7 +45,7 @@ class Side:
         self.edge: Decimal | None = None
         for price, amount in levels:
             self.set(price, amount)
-        if len(levels) >= limit and self._keys:
+        if limit is not None and len(levels) >= limit and self._keys:
             self.edge = self._keys[0]
 
     def __len__(self) -> int:
@@ -71,6 +73,14 @@ class Side:
             insort(self._keys, key)
             self._levels[key] = (price, amount)
 
+    def cut(self, keep: int) -> None:
+        """Drop what lies below the best `keep` levels."""
+        excess = len(self._keys) - keep
+        if excess > 0:
+            for key in self._keys[:excess]:
+                del self._levels[key]
+            del self._keys[:excess]
+
     def best(self) -> Decimal | None:
         """The best price, or None when the side is empty."""
         if not self._keys:
@@ -89,7 +99,7 @@ class Book:
     needs next. `top` and `in_sync` describe it at any moment; out of sync it still shows its last state.
     """
 
-    def __init__(self, instrument_id: int, depth: int, follows: Follows) -> None:
+    def __init__(self, instrument_id: int, depth: int, follows: Follows, rule: BookRule = _BY_REST) -> None:
         self.instrument_id = instrument_id
         self.depth = depth
         self.sequence: int | None = None
@@ -98,6 +108,7 @@ class Book:
         self.in_sync = False
         self.cause = "no snapshot yet"  # why it is out of sync
         self._follows = follows
+        self._rule = rule
         self._bids = Side(+1)
         self._asks = Side(-1)
         self._waiting = False  # for a snapshot: deltas are kept until it comes
@@ -121,13 +132,13 @@ class Book:
         """Take the next delta. Raises Rejected for levels that are no numbers: the next delta then asks."""
         if self.sequence is None or not self.in_sync:
             need = self._ask(Need.RESYNC)
-            self._kept.append(delta)
+            self._keep(delta)
             return need
         follows = self._follows(self.sequence, delta)
         if follows is None:
             return Need.NOTHING
         if self._waiting:
-            self._kept.append(delta)
+            self._keep(delta)
         if not follows:
             return self._break(delta, f"sequence {self.sequence} is followed by {delta.first} to {delta.last}")
         try:
@@ -135,8 +146,8 @@ class Book:
         except Rejected:
             self.desync("a level is not a number")
             raise
-        if self._crossed():
-            return self._break(delta, f"crossed: bid {self._bids.best()} is not below ask {self._asks.best()}")
+        if wrong := self._wrong(delta.checksum):
+            return self._break(delta, wrong)
         return self._ask(Need.SNAPSHOT) if self._shallow() else Need.NOTHING
 
     def join(self, state: BookState) -> Need:
@@ -153,18 +164,18 @@ class Book:
         if behind or (kept and self._follows(state.sequence, kept[0]) is False):
             self._waiting = False
             return self._ask(Need.SNAPSHOT if self.in_sync else Need.RESYNC)
-        self._bids, self._asks = Side(+1, state.bids, state.limit), Side(-1, state.asks, state.limit)
-        self._waiting = False
-        self._kept.clear()
-        self.sequence, self.event_ns, self.received_ns = state.sequence, None, state.received_ns
-        self.in_sync = True
-        if self._crossed():
-            return self._break(None, f"snapshot crossed: bid {self._bids.best()}, ask {self._asks.best()}")
+        if wrong := self._begin(state):
+            return self._break(None, f"snapshot {wrong}")
         need = Need.NOTHING
         for delta in kept:  # behind a break `apply` only keeps: that part may continue the next snapshot
             asked = self.apply(delta)
             need = need if asked is Need.NOTHING else asked
         return need
+
+    def restart(self, state: BookState) -> Need:
+        """Take a snapshot of the stream itself: what came before is in it. Raises Rejected as `join` does."""
+        wrong = self._begin(state)
+        return self._break(None, f"snapshot {wrong}") if wrong else Need.NOTHING
 
     def desync(self, cause: str) -> None:
         """Declare the state unknown (the connection was lost); the next delta asks for a snapshot."""
@@ -181,6 +192,20 @@ class Book:
         self._waiting = False
         self._kept.clear()
 
+    def _keep(self, delta: BookDelta) -> None:
+        if self._rule.snapshot == "rest":  # one of the stream comes in line: it holds what came before it
+            self._kept.append(delta)
+
+    def _begin(self, state: BookState) -> str:
+        """Make the book what the snapshot says, and return what is wrong with it: nothing, or a cause."""
+        bids, asks = Side(+1, state.bids, state.limit), Side(-1, state.asks, state.limit)
+        self._bids, self._asks = bids, asks
+        self._waiting = False
+        self._kept.clear()
+        self.sequence, self.event_ns, self.received_ns = state.sequence, state.event_ns, state.received_ns
+        self.in_sync = True
+        return self._wrong(state.checksum)
+
     def _ask(self, need: Need) -> Need:
         """Ask once; while the answer is on its way, nothing more is needed."""
         if self._waiting:
@@ -194,7 +219,7 @@ class Book:
         if delta is None:
             self._kept.clear()
         elif not self._waiting:
-            self._kept.append(delta)
+            self._keep(delta)
         return self._ask(Need.RESYNC)
 
     def _change(self, delta: BookDelta) -> None:
@@ -202,11 +227,21 @@ class Book:
             self._bids.set(price, amount)
         for price, amount in delta.asks:
             self._asks.set(price, amount)
+        if self._rule.keep is not None:
+            self._bids.cut(self._rule.keep)
+            self._asks.cut(self._rule.keep)
         self.sequence, self.event_ns, self.received_ns = delta.last, delta.event_ns, delta.received_ns
 
-    def _crossed(self) -> bool:
-        bid, ask = self._bids.best(), self._asks.best()
-        return bid is not None and ask is not None and bid >= ask
+    def _wrong(self, checksum: int | None) -> str:
+        """Why the state cannot be the venue's, or nothing."""
+        bid, ask, rule = self._bids.best(), self._asks.best(), self._rule
+        if bid is not None and ask is not None and bid >= ask:
+            return f"crossed: bid {bid} is not below ask {ask}"
+        if checksum is not None and rule.checksum is not None:
+            ours = rule.checksum(self._bids.top(rule.checksum_levels), self._asks.top(rule.checksum_levels))
+            if ours != checksum:
+                return f"checksum: {ours} is not the venue's {checksum}"
+        return ""
 
     def _shallow(self) -> bool:
         """Fewer known levels than twice what is stored, on a side whose rest is unknown."""

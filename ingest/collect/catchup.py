@@ -149,7 +149,10 @@ class Catchup:
             instrument = stream.instrument
             try:
                 if stream.channel == "trades":
-                    reply = await self._fetch(self._adapter.latest_trade_request(instrument))
+                    request = self._adapter.latest_trade_request(instrument)
+                    if request is None:
+                        continue
+                    reply = await self._fetch(request)
                     feed.ledger.latest(stream, self._adapter.decode_latest_trade(reply.body), clock.now_ns())
                 else:
                     reply = await self._fetch(self._adapter.book_request(instrument, self._depth))

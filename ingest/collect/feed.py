@@ -24,8 +24,13 @@ from ingest.records import (
     Candle,
     CandleSource,
     Channel,
+    Figure,
+    Funding,
     Gap,
     Item,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
     Progress,
     Quote,
     Reject,
@@ -40,6 +45,13 @@ log = structlog.get_logger()
 Control = Ack | Shutdown
 Put = Callable[[Iterable[Item]], None]
 
+_FIGURES: dict[type[Row], Channel] = {
+    Ticker: "ticker",
+    Funding: "funding",
+    OpenInterest: "open_interest",
+    MarkPrice: "mark_price",
+    Liquidation: "liquidations",
+}
 _PAYLOAD_MAX = 64 * 1024
 _REASON_MAX = 300
 _MISSED_TICKS_MAX = 60
@@ -76,11 +88,13 @@ class Feed:
         self._runs: dict[int, Run] = {}  # of trades
         self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
         self._last_quote: dict[int, Quote] = {}
-        self._last_ticker: dict[int, Ticker] = {}
-        latest = {"trades": self._last_trade, "quotes": self._last_quote, "ticker": self._last_ticker}
-        self._latest: Mapping[Channel, Mapping[int, Row]] = latest  # type: ignore[assignment]  # they are only read
+        self._figures: dict[type[Row], dict[int, Figure | Ticker]] = {kind: {} for kind in _FIGURES}
+        self._latest: dict[Channel, Mapping[int, Row]] = {"trades": self._last_trade, "quotes": self._last_quote}
+        self._latest |= {_FIGURES[kind]: latest for kind, latest in self._figures.items()}
         self._best: dict[int, tuple[tuple[str, str], ...]] = {}  # what the venue said when a quiet quote was checked
-        self._deferred: dict[int, list[BookDelta]] = {}  # adapter of a connection that takes over → its changes
+        self._deferred: dict[
+            int, list[BookDelta | BookState]
+        ] = {}  # adapter of a connection that takes over → its changes
         self._doubtful: list[Account] = []  # a frame was lost that may have been theirs
 
     def follow(
@@ -93,11 +107,11 @@ class Feed:
     ) -> None:
         """Keep an account of each stream, and a book for each of the book streams; go on from where each stood."""
         known = progress or {}
-        contiguous = adapter.promises["trades"] == "ids"
+        contiguous = adapter.promises.get("trades") == "ids"
         for stream in streams:
             account = self.ledger.follow(stream, known.get(stream), now_ns, contiguous=contiguous)
             if stream.channel == "book":
-                self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows)
+                self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows, adapter.books)
             elif stream.channel == "trades" and account.run is not None:
                 self._runs[stream.instrument_id] = account.run
 
@@ -148,11 +162,10 @@ class Feed:
                 self._quote(event)  # type: ignore[arg-type]
             elif isinstance(event, Candle):
                 self._candle(event)
-            elif isinstance(event, Ticker):
-                self._last_ticker[event.instrument_id] = event
-                self._put((event,))
+            elif kind in _FIGURES:
+                self._figure(event)  # type: ignore[arg-type]
             elif isinstance(event, BookState):
-                self._unasked(event)
+                self._state(event, adapter)
             elif isinstance(event, Ignored):
                 self.ignored[event.reason] += 1
             elif isinstance(event, Ack | Shutdown):
@@ -179,6 +192,14 @@ class Feed:
             return
         self._last_quote[quote.instrument_id] = quote
         self._put((quote,))
+
+    def _figure(self, figure: Figure | Ticker) -> None:
+        """A rate that says what the last one said is no news; it shows that the stream goes on."""
+        latest = self._figures[type(figure)]
+        last = latest.get(figure.instrument_id)
+        latest[figure.instrument_id] = figure
+        if not (isinstance(figure, Funding) and isinstance(last, Funding) and _rate(figure) == _rate(last)):
+            self._put((figure,))
 
     def _candle(self, candle: Candle) -> None:
         """Closed candles come a minute apart; when one was skipped, REST has it (or says that nothing was traded)."""
@@ -230,11 +251,14 @@ class Feed:
 
     def proceed(self, adapter: Adapter) -> None:
         """The other connection has said its last: apply what was held, and hold no more."""
-        for delta in self._deferred.pop(id(adapter), []):
+        for event in self._deferred.pop(id(adapter), []):
             try:
-                self._delta(delta, adapter)
+                if isinstance(event, BookDelta):
+                    self._delta(event, adapter)
+                else:
+                    self._state(event, adapter)
             except Rejected as error:
-                log.warning("book.delta_rejected", exchange=self.exchange, reason=str(error))
+                log.warning("book.event_rejected", exchange=self.exchange, reason=str(error))
 
     def _delta(self, delta: BookDelta, adapter: Adapter) -> None:
         deferred = self._deferred.get(id(adapter)) if self._deferred else None
@@ -265,7 +289,7 @@ class Feed:
             return
         was_in_sync, before_ns = book.in_sync, book.received_ns
         try:
-            need = book.join(state)
+            need = book.restart(state) if state.streamed else book.join(state)
         finally:
             if book.in_sync:
                 self._mended(book)
@@ -274,9 +298,13 @@ class Feed:
         if need is not Need.NOTHING:
             self._wants.book(state.instrument_id)
 
-    def _unasked(self, state: BookState) -> None:
-        """A snapshot that came by itself: the venue sends them, or it is in a recording."""
-        if state.instrument_id in self.books:
+    def _state(self, state: BookState, adapter: Adapter) -> None:
+        """A snapshot that came by itself: the stream sends them, or it is in a recording."""
+        deferred = self._deferred.get(id(adapter)) if state.streamed and self._deferred else None
+        if deferred is not None:
+            deferred.append(state)
+            return
+        if not state.streamed and state.instrument_id in self.books:
             self.books[state.instrument_id].expect()
         self.join(state)
 
@@ -311,7 +339,8 @@ class Feed:
             sequence = self.books[stream.instrument_id].sequence
             known = sequence is None or state.sequence <= sequence
             if sequence is None:
-                self._unasked(state)
+                self.books[stream.instrument_id].expect()
+                self.join(state)
         if known:
             account.silence.real(now_ns)
         else:
@@ -386,6 +415,10 @@ class Feed:
         reason = reason[:_REASON_MAX]
         log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
         self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
+
+
+def _rate(funding: Funding) -> tuple[str, int | None]:
+    return funding.rate, funding.funding_ns
 
 
 def _unsampled(book: Book, from_ns: int, to_ns: int) -> Gap:

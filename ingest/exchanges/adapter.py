@@ -4,8 +4,8 @@ An adapter is a pure translator: values in, values out; no socket, no clock, no 
 one connection, so it may remember what its connection has seen. `collect/` owns everything that waits.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -15,7 +15,9 @@ from ingest.records import (
     Candle,
     CandleSource,
     Channel,
+    Figure,
     Instrument,
+    Levels,
     Promise,
     Quote,
     Reject,
@@ -39,6 +41,37 @@ class Limits(Struct, frozen=True):
     daily_dumps: bool = False  # it publishes a file of each day, which holds what REST no longer does
 
 
+class Ping(Struct, frozen=True):
+    """What a venue wants to be sent by its clients, beside the protocol's own pings, and how often."""
+
+    frame: str
+    seconds: float
+
+
+class BookRule(Struct, frozen=True):
+    """How a venue's books are kept.
+
+    `snapshot` tells where a whole book comes from: asked for by REST, or sent by the stream when it is subscribed.
+    `keep` is how many levels a side the venue speaks of: what falls out below is not taken back by it, so that the
+    book must drop it; None where the venue deletes what it does not speak of any more. `checksum`, of the best
+    `checksum_levels` (bids, asks), is compared with that of each message that has one.
+    """
+
+    snapshot: Literal["rest", "stream"] = "rest"
+    keep: int | None = None
+    checksum: Callable[[Levels, Levels], int] | None = None
+    checksum_levels: int = 0
+
+
+class History(Struct, frozen=True):
+    """How REST gives past trades: a page is asked for `by` a bound, ids or times, and runs upwards from the lower
+    one or downwards from the upper one; or it is always the latest trades, whatever is asked (`recent`).
+    """
+
+    by: Literal["id", "time", "recent"] = "id"
+    upwards: bool = True
+
+
 class Ack(Struct, frozen=True):
     """The venue's answer to a subscription: `error` is None when it was accepted."""
 
@@ -56,7 +89,7 @@ class Shutdown(Struct, frozen=True):
     """The venue is about to close this connection; open the next one now."""
 
 
-Event = Trade | Candle | Quote | Ticker | Reject | BookDelta | BookState | Ack | Ignored | Shutdown
+Event = Trade | Candle | Quote | Ticker | Figure | Reject | BookDelta | BookState | Ack | Ignored | Shutdown
 
 
 class Subscription(Struct, frozen=True):
@@ -89,14 +122,36 @@ class Options(Struct, frozen=True):
     ws_url: str | None = None
     trade_stream: str = "trade"
     include_open_candles: bool = False
+    book_depth: int = 20
 
 
 class Adapter(Protocol):
-    """The contract of `ingest/exchanges/*.py`."""
+    """The contract of `ingest/exchanges/*.py`, which inherit it for what most venues have in common.
+
+    Decoding is called for each frame of a connection in order; everything else may be asked of any instance.
+    """
 
     exchange: str
+    kinds: tuple[str, ...] = ("spot",)  # of instruments that it translates
     limits: Limits
     promises: Mapping[Channel, Promise]  # what shows that a channel is complete
+    ping: Ping | None = None
+    books: BookRule = BookRule()
+    history: History = History()
+
+    def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
+        """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
+
+    def channels(self, instrument: Instrument) -> Collection[Channel]:
+        """What the venue offers of this instrument."""
+
+    def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
+        """Channels that no stream brings, with the seconds between two REST calls; of candles: after their close."""
+        return {}
+
+    def group(self, stream: Stream) -> str:
+        """Streams of two groups never share a connection: the venue serves them at different addresses."""
+        return ""
 
     def id_space(self, channel: Channel) -> str:
         """Name what this channel's ids count (`trade`, `aggTrade`): two spaces are never stored under one stream."""
@@ -106,6 +161,13 @@ class Adapter(Protocol):
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
         """Frames that subscribe to `streams`, numbered upwards from `first_request_id`."""
+
+    def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
+        """Frames that end one subscription of a living connection and begin it anew, so that its book is sent whole.
+
+        Empty where the venue cannot: another connection is made instead.
+        """
+        return []
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Translate one frame. Raises `Rejected` for a shape or a value that it does not know."""
@@ -117,7 +179,10 @@ class Adapter(Protocol):
         """True when `delta` continues the book at `sequence`, None when the book has it already, False at a break."""
 
     def book_request(self, instrument: Instrument, depth: int) -> Request:
-        """The REST call for a snapshot several times deeper than `depth` levels a side."""
+        """The REST call for a snapshot several times deeper than `depth` levels a side.
+
+        Also asked of venues whose stream sends books, to see whether a quiet one should be.
+        """
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
         """The reply to `book_request` with the same depth."""
@@ -133,13 +198,25 @@ class Adapter(Protocol):
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
         """What a REST reply holds, told from its URL: for recordings, where the request is long gone."""
 
-    def latest_trade_request(self, instrument: Instrument) -> Request:
-        """The cheapest REST call that tells the id of the latest trade."""
+    def poll_request(self, stream: Stream) -> Request:
+        """The REST call for what a polled channel (other than candles) shows now."""
+        raise LookupError(f"{self.exchange} polls no {stream.channel}")
+
+    def decode_poll(self, stream: Stream, body: bytes, received_ns: int) -> Sequence[Event]:
+        """The reply to `poll_request`. Raises `Rejected`."""
+        raise LookupError(f"{self.exchange} polls no {stream.channel}")
+
+    def latest_trade_request(self, instrument: Instrument) -> Request | None:
+        """The cheapest REST call that tells the id of the latest trade; None where ids promise nothing."""
 
     def decode_latest_trade(self, body: bytes) -> int | None:
         """Its reply: the id, None where nothing was ever traded."""
 
-    def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
-        """The REST call for `limit` trades upwards from `from_id`."""
+    def trades_request(self, instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
+        """The REST call for `limit` trades between two bounds, both inclusive, as `history` says: ids, or times in ns.
 
-    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]: ...
+        Of a venue that pages upwards `start` is given, of one that pages downwards `end`; the other one may be.
+        """
+
+    def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:
+        """The trades of a reply to `trades_request`, oldest first."""

@@ -10,7 +10,7 @@ Every time is taken in microseconds, so that a trade has one time whether it com
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -22,7 +22,7 @@ from ingest import digits
 from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
 from ingest.exchanges import binance_wire as wire
-from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
+from ingest.exchanges.adapter import Ack, Adapter, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
 from ingest.records import (
     BookDelta,
     BookState,
@@ -61,6 +61,7 @@ _CHANNELS: dict[str, Channel] = {
     "aggTrade": "trades",
     **{topic: channel for channel, topic in _TOPICS.items()},
 }
+_CHANNELS_OFFERED: tuple[Channel, ...] = ("trades", *_TOPICS)
 _STREAM_NAME = re.compile(rb'"stream":\s*"([^"@]+)@([A-Za-z0-9_@]+)"')
 _ID_SPACES: dict[Channel, str] = {"candles": "minute", "book": "update", "quotes": "update", "ticker": "time"}
 
@@ -70,7 +71,7 @@ _ONE_SIDED = (Ignored("quote: a side of the book is empty"),)
 _OTHER_INTERVAL = (Ignored("candle: not 1m"),)
 
 
-class Binance:
+class Binance(Adapter):
     """Translator for one connection to Binance spot. See `ingest.exchanges.adapter.Adapter`."""
 
     exchange = "binance"
@@ -103,6 +104,9 @@ class Binance:
         self._trade_type: type = wire.TradeFrame if options.trade_stream == "trade" else wire.AggTradeFrame
         self._quoting = False
         self._include_open = options.include_open_candles
+
+    def channels(self, instrument: Instrument) -> Collection[Channel]:
+        return _CHANNELS_OFFERED
 
     def id_space(self, channel: Channel) -> str:
         return self._trade_stream if channel == "trades" else _ID_SPACES[channel]
@@ -264,10 +268,9 @@ class Binance:
     def decode_latest_trade(self, body: bytes) -> int | None:
         return wire.latest_trade(body)
 
-    def trades_request(self, instrument: Instrument, *, from_id: int, limit: int) -> Request:
-        if self._trade_stream == "aggTrade":
-            return self._request("aggTrades", 4, symbol=instrument.native, fromId=from_id, limit=min(limit, 1000))
-        return self._request("historicalTrades", 25, symbol=instrument.native, fromId=from_id, limit=min(limit, 1000))
+    def trades_request(self, instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
+        path, weight = ("aggTrades", 4) if self._trade_stream == "aggTrade" else ("historicalTrades", 25)
+        return self._request(path, weight, symbol=instrument.native, fromId=start or 0, limit=min(limit, 1000))
 
     def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:
         def make(reply: wire.TradeReply | wire.AggTradeReply) -> Trade:

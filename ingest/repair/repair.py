@@ -183,7 +183,7 @@ class Repair:
     def _request(self, instrument: Instrument, window: Window) -> Request:
         if window.channel == "trades":
             limit = window.last - window.first + 1
-            return self._adapter.trades_request(instrument, from_id=window.first, limit=limit)
+            return self._adapter.trades_request(instrument, start=window.first, end=window.last, limit=limit)
         minutes = (window.last - window.first) // MINUTE + 1
         return self._adapter.candles_request(instrument, start_ns=window.first, limit=minutes)
 

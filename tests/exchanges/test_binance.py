@@ -19,7 +19,6 @@ from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Bad, Event, Ignored, Options, Shutdown
 from ingest.exchanges.binance import Binance
 from ingest.records import (
-    CHANNELS,
     BookDelta,
     BookState,
     Candle,
@@ -618,7 +617,8 @@ _EVENTS = (Trade, Candle, Quote, Ticker, BookDelta, BookState, Ack, Ignored, Shu
 _FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-_WHOSE = {None, *((number, channel) for number in IDS.values() for channel in CHANNELS)}
+SPOT: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
+_WHOSE = {None, *((number, channel) for number in IDS.values() for channel in SPOT)}
 
 
 def _survives(wire: bytes) -> None:
@@ -771,7 +771,7 @@ def test_a_frame_names_its_stream_also_when_the_rest_is_cut_off_or_wrong(topic: 
 
 
 def test_the_streams_that_are_subscribed_are_those_that_are_found() -> None:
-    streams = [stream(native, channel) for native in IDS for channel in CHANNELS]
+    streams = [stream(native, channel) for native in IDS for channel in SPOT]
     for option in ("trade", "aggTrade"):
         (subscription,) = adapter(trade_stream=option).subscribe(streams, 1)
         for topic, known in zip(json.loads(subscription.frame)["params"], streams, strict=True):
@@ -809,7 +809,7 @@ def test_promises_are_those_of_the_documentation() -> None:
         assert adapter(trade_stream=option).promises == {
             "trades": "ids", "candles": "grid", "book": "sequence", "quotes": "none", "ticker": "none",
         }  # fmt: skip
-    assert set(adapter().promises) == set(CHANNELS)
+    assert set(adapter().promises) == set(SPOT)
 
 
 # REST
@@ -1006,9 +1006,9 @@ def test_requests() -> None:
         (plain.book_request(instrument, 251), "depth", {"limit": "5000"}, 250),
         (plain.candles_request(instrument, start_ns=None, limit=2000), "klines",
          {"interval": "1m", "limit": "1000"}, 2),
-        (plain.trades_request(instrument, from_id=5, limit=9000), "historicalTrades",
+        (plain.trades_request(instrument, start=5, end=None, limit=9000), "historicalTrades",
          {"fromId": "5", "limit": "1000"}, 25),
-        (aggregate.trades_request(instrument, from_id=0, limit=10), "aggTrades", {"fromId": "0", "limit": "10"}, 4),
+        (aggregate.trades_request(instrument, start=0, end=None, limit=10), "aggTrades", {"fromId": "0", "limit": "10"}, 4),
     ]  # fmt: skip
     for request, path, query, weight in cases:
         parts = urlsplit(request.url)
@@ -1019,7 +1019,9 @@ def test_requests() -> None:
     assert cases[0][0].url.startswith("http://127.0.0.1:9/api/")
     assert cases[4][0].url.startswith("http://127.0.0.1:9/api/")
     assert cases[5][0].url.startswith("https://data-api.binance.vision/api/")
-    history = adapter().trades_request(instrument, from_id=5, limit=10)  # not among what the market-data host serves
+    history = adapter().trades_request(
+        instrument, start=5, end=None, limit=10
+    )  # not among what the market-data host serves
     assert history.url.startswith("https://api.binance.com/api/v3/historicalTrades?")
 
 
