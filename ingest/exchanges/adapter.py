@@ -140,7 +140,12 @@ class Adapter(Protocol):
     history: History = History()
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
-        """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
+        """`instrument_ids` by `key`; a frame of any other symbol is rejected. It may grow."""
+
+    @staticmethod
+    def key(instrument: Instrument) -> str:
+        """What `instrument_ids` calls it: the native symbol, unless two kinds of instruments share it."""
+        return instrument.native
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
         """What the venue offers of this instrument."""

@@ -386,7 +386,7 @@ def test_a_crossed_snapshot_is_not_in_sync() -> None:
         crossed = state(1, [(bid, "1")], [(ask, "1")])
         it.join(crossed)
         assert not it.in_sync
-        assert it.cause == f"snapshot crossed: bid {bid}, ask {ask}"
+        assert it.cause == f"snapshot crossed: bid {bid} is not below ask {ask}"
     assert it.apply(delta(2, 2, [("9", "2")])) is Need.NOTHING  # asked already
     assert it.join(whole(1)) is Need.NOTHING
     assert (it.in_sync, it.sequence, it.top()[0][0]) == (True, 2, ("9", "2"))
