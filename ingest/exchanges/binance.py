@@ -9,20 +9,18 @@ Wire rules, with the pages that state them:
 Every time is taken in microseconds, so that a trade has one time whether it comes by stream, REST or dump.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import cast
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 import orjson
-from msgspec import UNSET
 
-from ingest import digits
 from ingest.clock import MICROSECOND, MINUTE
 from ingest.errors import Rejected
+from ingest.exchanges import binance_rest as rest
 from ingest.exchanges import binance_wire as wire
-from ingest.exchanges.adapter import Ack, Adapter, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
+from ingest.exchanges.adapter import Adapter, Bad, Event, Ignored, Limits, Options, Request, Shutdown, Subscription
 from ingest.records import (
     BookDelta,
     BookState,
@@ -31,7 +29,6 @@ from ingest.records import (
     Channel,
     Instrument,
     Promise,
-    Reject,
     Stream,
     Trade,
 )
@@ -46,9 +43,10 @@ _decode_combined, _trade, _candle = wire.decode_combined, wire.trade, wire.candl
 _KlineFrame, _DepthFrame = wire.KlineFrame, wire.DepthFrame
 _STREAM, _OPEN = CandleSource.STREAM, CandleSource.OPEN
 
+_STREAM_NAME_MAX = wire.STREAM_NAME_MAX
+
 _HEADERS = (("X-MBX-TIME-UNIT", "MICROSECOND"),)
-_STREAMS_PER_MESSAGE = 200
-_STREAM_NAME_MAX = 64  # bytes of a combined frame within which its stream is named
+_PATHS = ("depth", "klines", "historicalTrades", "aggTrades")
 
 _TOPICS: dict[Channel, str] = {
     "candles": "kline_1m",
@@ -62,13 +60,12 @@ _CHANNELS: dict[str, Channel] = {
     **{topic: channel for channel, topic in _TOPICS.items()},
 }
 _CHANNELS_OFFERED: tuple[Channel, ...] = ("trades", *_TOPICS)
-_STREAM_NAME = re.compile(rb'"stream":\s*"([^"@]+)@([A-Za-z0-9_@]+)"')
 _ID_SPACES: dict[Channel, str] = {"candles": "minute", "book": "update", "quotes": "update", "ticker": "time"}
 
 _SHUTDOWN = (Shutdown(),)
 _OPEN_CANDLE = (Ignored("candle: still open"),)
 _ONE_SIDED = (Ignored("quote: a side of the book is empty"),)
-_OTHER_INTERVAL = (Ignored("candle: not 1m"),)
+_OTHER_INTERVAL = (wire.OTHER_INTERVAL,)
 
 
 class Binance(Adapter):
@@ -119,13 +116,7 @@ class Binance(Adapter):
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
         self._quoting = any(stream.channel == "quotes" for stream in streams)
-        subscriptions: list[Subscription] = []
-        for start in range(0, len(streams), _STREAMS_PER_MESSAGE):
-            part = tuple(streams[start : start + _STREAMS_PER_MESSAGE])
-            request_id = first_request_id + len(subscriptions)
-            message = {"method": "SUBSCRIBE", "params": [self._topic(stream) for stream in part], "id": request_id}
-            subscriptions.append(Subscription(request_id, orjson.dumps(message).decode(), part))
-        return subscriptions
+        return wire.subscriptions({self._topic(stream): (stream,) for stream in streams}, first_request_id)
 
     def _topic(self, stream: Stream) -> str:
         topic = self._trade_stream if stream.channel == "trades" else _TOPICS[stream.channel]
@@ -168,9 +159,9 @@ class Binance(Adapter):
         return (Ignored(f"{kind.__struct_config__.tag}: trade_stream is {self._trade_stream!r}"),)
 
     def _quote(self, data: wire.QuoteFrame, received_ns: int) -> Sequence[Event]:
-        if digits.not_negative(data.b, data.B, data.a, data.A) and not (float(data.b) and float(data.a)):
-            return _ONE_SIDED
-        return (wire.quote(self._ids[data.s], data, received_ns),)
+        """The wire gives no time, so it is the time of receipt, cut to microseconds."""
+        quote = wire.quote(self._ids[data.s], data, received_ns - received_ns % MICROSECOND, received_ns)
+        return _ONE_SIDED if quote is None else (quote,)
 
     def _kline(self, data: wire.KlineFrame, received_ns: int) -> Sequence[Event]:
         kline = data.k
@@ -196,15 +187,12 @@ class Binance(Adapter):
         if event is None and not data.keys().isdisjoint("bBaA"):
             return self._quote(msgspec.convert(data, wire.QuoteFrame), received_ns)
         if event is None and not data.keys().isdisjoint(("result", "error", "code")):
-            return (_ack(msgspec.convert(data, wire.Answer)),)
+            return (wire.ack(msgspec.convert(data, wire.Answer)),)
         raise Rejected(f"unknown event: {str(event)[:40]!r}")
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
-        found = _STREAM_NAME.search(frame, 0, _STREAM_NAME_MAX)
-        if found is None:
-            return None
-        instrument_id = self._ids.get(found[1].decode(errors="replace").upper())
-        channel = _CHANNELS.get(found[2].decode())
+        symbol, topic = wire.named(frame) or ("", "")
+        instrument_id, channel = self._ids.get(symbol), _CHANNELS.get(topic)
         return None if instrument_id is None or channel is None else (instrument_id, channel)
 
     # The book: https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams#how-to-manage-a-local-order-book-correctly
@@ -220,32 +208,22 @@ class Binance(Adapter):
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
         levels, _ = _snapshot_size(depth)
-        return wire.book_state(body, instrument_id, levels, received_ns)
+        return rest.book_state(body, instrument_id, levels, received_ns)
 
     # REST history
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
-        try:
-            parts = urlsplit(url)
-            parameters = dict(parse_qsl(parts.query))
-            levels = int(parameters.get("limit", "100"))
-        except ValueError as error:
-            raise Rejected(f"malformed URL: {error}") from error
-        path = parts.path.rpartition("/")[2]
-        if path not in ("depth", "klines", "historicalTrades", "aggTrades"):
-            return (Ignored(f"REST {path}: not collected"),)
-        if path == "klines" and parameters.get("interval") != "1m":
-            return _OTHER_INTERVAL
-        instrument_id = self._ids.get(parameters.get("symbol", ""))
-        if instrument_id is None:
-            raise Rejected(f"unknown symbol: {parameters.get('symbol')!r}")
+        asked = rest.asked(url, _PATHS, self._ids, levels=100)
+        if isinstance(asked, Ignored):
+            return (asked,)
+        path, instrument_id, levels = asked
         if path == "depth":
-            return (wire.book_state(body, instrument_id, levels, received_ns),)
+            return (rest.book_state(body, instrument_id, levels, received_ns),)
         if path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
             found = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
-            return _with_rejects(*found, received_ns)
-        return _with_rejects(*self.decode_trades(body, instrument_id, received_ns), received_ns)
+            return rest.with_rejects(self.exchange, *found, received_ns)
+        return rest.with_rejects(self.exchange, *self.decode_trades(body, instrument_id, received_ns), received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         start = {} if start_ns is None else {"startTime": start_ns // MICROSECOND}
@@ -254,10 +232,7 @@ class Binance(Adapter):
     def decode_candles(
         self, body: bytes, instrument_id: int, received_ns: int, source: CandleSource, *, as_of_ns: int
     ) -> tuple[list[Candle], list[Bad]]:
-        candles, bad = wire.rows(
-            body, wire.decode_kline, lambda kline: wire.candle(instrument_id, kline, source, received_ns)
-        )
-        return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns], bad
+        return rest.closed_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
 
     def latest_trade_request(self, instrument: Instrument) -> Request:
         """Of aggregates the latest itself; of single trades the 24-hour ticker, which is cheaper and names the last."""
@@ -266,7 +241,7 @@ class Binance(Adapter):
         return self._request("ticker/24hr", 2, symbol=instrument.native)
 
     def decode_latest_trade(self, body: bytes) -> int | None:
-        return wire.latest_trade(body)
+        return rest.latest_trade(body)
 
     def trades_request(self, instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
         path, weight = ("aggTrades", 4) if self._trade_stream == "aggTrade" else ("historicalTrades", 25)
@@ -277,8 +252,8 @@ class Binance(Adapter):
             return wire.trade(instrument_id, reply, received_ns)
 
         if self._trade_stream == "aggTrade":
-            return wire.rows(body, wire.decode_agg_trade, make)
-        return wire.rows(body, wire.decode_trade, make)
+            return rest.rows(body, rest.decode_agg_trade, make)
+        return rest.rows(body, rest.decode_trade, make)
 
     def _request(self, path: str, weight: int, **params: str | int) -> Request:
         host = self._history_url if path == "historicalTrades" else self._rest_url
@@ -288,18 +263,3 @@ class Binance(Adapter):
 def _snapshot_size(depth: int) -> tuple[int, int]:
     """(levels, weight) of the REST snapshot for a book of `depth`: four times as deep at least, so that it lasts."""
     return (1000, 50) if depth <= 250 else (5000, 250)
-
-
-def _with_rejects(records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad], received_ns: int) -> list[Event]:
-    rejects = [Reject("binance", "", row.reason, row.payload, received_ns) for row in bad]
-    return [*records, *rejects]
-
-
-def _ack(answer: wire.Answer) -> Ack:
-    """An answer without an id cannot be told apart from others: it is the connection's, id 0."""
-    error = answer.error or answer
-    if error.code is not None or error.msg is not None:
-        return Ack(answer.id or 0, f"{error.code}: {error.msg}")
-    if answer.result is UNSET:
-        raise Rejected("malformed frame: an answer that says nothing")
-    return Ack(answer.id or 0)

@@ -1,29 +1,36 @@
-"""Binance spot's wire: its shapes as typed structs, and the records that they become. Pure.
+"""Binance's wire, spot's and what futures share with it: shapes as typed structs, and the records they become. Pure.
 
 Names of fields are the wire's, and so is their order, in which msgspec finds them fastest. It checks presence, types
 and bounds while it decodes and names the field that is wrong; only what is used is declared, so that the venue may
 add fields. Pages are named in `binance`.
 """
 
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Protocol
 
 import msgspec
+import orjson
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from ingest import digits
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Bad
-from ingest.records import BookState, Candle, CandleSource, Quote, Side, Ticker, Trade
+from ingest.exchanges.adapter import Ack, Ignored, Subscription
+from ingest.records import Candle, CandleSource, Quote, Side, Stream, Ticker, Trade
 
 _EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
 _LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
 _MICROSECONDS_FROM = _EARLIEST_NS // MICROSECOND  # as milliseconds it would be the year 40971
 _INFINITY = float("inf")
-_BIGINT_MAX = 2**63 - 1
+BIGINT_MAX = 2**63 - 1
+_STREAMS_PER_MESSAGE = 200
+STREAM_NAME_MAX = 64  # bytes of a combined frame within which its stream is named
+_STREAM_NAME = re.compile(rb'"stream":\s*"([^"@]+)@([A-Za-z0-9_@]+)"')
 
-Id = Annotated[int, Meta(ge=0, le=_BIGINT_MAX)]
+OTHER_INTERVAL = Ignored("candle: not 1m")
+
+Id = Annotated[int, Meta(ge=0, le=BIGINT_MAX)]
 
 
 class TradeFrame(Struct, tag_field="e", tag="trade", gc=False):
@@ -134,14 +141,6 @@ class CombinedQuote(Struct, gc=False):
     data: QuoteFrame
 
 
-class DepthReply(Struct, gc=False):
-    """`GET /api/v3/depth`."""
-
-    lastUpdateId: int  # noqa: N815 - the wire's name
-    bids: list[tuple[str, str]]
-    asks: list[tuple[str, str]]
-
-
 class TradeReply(Struct, gc=False):
     """One of `GET /api/v3/historicalTrades`."""
 
@@ -178,60 +177,8 @@ class KlineReply(Struct, array_like=True, gc=False):
     Q: str
 
 
-class LatestReply(Struct, gc=False):
-    """`GET /api/v3/ticker/24hr` names the last trade, -1 where there is none; `GET /api/v3/aggTrades` is a list."""
-
-    lastId: Annotated[int, Meta(ge=-1, le=_BIGINT_MAX)]  # noqa: N815 - the wire's name
-
-
 decode_combined = msgspec.json.Decoder(Combined).decode
 decode_combined_quote = msgspec.json.Decoder(CombinedQuote).decode
-decode_depth = msgspec.json.Decoder(DepthReply).decode
-decode_kline = msgspec.json.Decoder(KlineReply).decode
-decode_trade = msgspec.json.Decoder(TradeReply).decode
-decode_agg_trade = msgspec.json.Decoder(AggTradeReply).decode
-_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-Shape = TypeVar("Shape")
-Made = TypeVar("Made")
-
-
-def rows(
-    body: bytes, decode: Callable[[msgspec.Raw], Shape], make: Callable[[Shape], Made]
-) -> tuple[list[Made], list[Bad]]:
-    """The rows of a REST reply, each by itself, so that an odd one costs only itself. Raises Rejected for no list."""
-    made: list[Made] = []
-    bad: list[Bad] = []
-    try:
-        raw_rows = _decode_rows(body)
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    for raw in raw_rows:
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
-
-
-def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:
-    try:
-        reply = decode_depth(body)
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    return BookState(instrument_id, reply.lastUpdateId, reply.bids, reply.asks, levels, received_ns)
-
-
-def latest_trade(body: bytes) -> int | None:
-    """The id of the latest trade, from a 24-hour ticker or a list of aggregate trades. Raises Rejected for others."""
-    try:
-        if body.lstrip().startswith(b"["):
-            ids = [reply.id for reply in msgspec.json.decode(body, type=list[AggTradeReply])]
-            return max(ids, default=None)
-        number = msgspec.json.decode(body, type=LatestReply).lastId
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    return number if number >= 0 else None
 
 
 def time_ns(value: int, received_ns: int) -> int:
@@ -294,12 +241,30 @@ def candle(instrument_id: int, kline: KlineBody | KlineReply, source: CandleSour
     )
 
 
-def quote(instrument_id: int, data: QuoteFrame, received_ns: int) -> Quote:
-    """The wire gives no time, so it is the time of receipt, cut to microseconds."""
-    if not digits.positive(data.b, data.a) or not digits.not_negative(data.B, data.A) or not 0 <= data.u <= _BIGINT_MAX:
-        raise Rejected(f"bookTicker: bid {data.b!r} {data.B!r}, ask {data.a!r} {data.A!r}, id {data.u}")
-    at_ns = received_ns - received_ns % MICROSECOND
-    return Quote(instrument_id, at_ns, data.u, data.b, data.B, data.a, data.A, received_ns)
+class Best(Protocol):
+    """What a `bookTicker` says, of spot and of futures."""
+
+    u: int
+    b: str
+    B: str
+    a: str
+    A: str
+
+
+def quote(instrument_id: int, data: Best, at_ns: int, received_ns: int) -> Quote | None:
+    """None where a side of the book is empty: the venue then says zero."""
+    bid, bid_amount, ask, ask_amount = data.b, data.B, data.a, data.A
+    try:
+        best_bid, best_ask = float(bid), float(ask)
+        plain = digits.plain(bid + bid_amount + ask + ask_amount)
+        can_be = plain and best_bid + best_ask + float(bid_amount) + float(ask_amount) < _INFINITY
+    except ValueError:
+        can_be = False
+    if not can_be or not 0 <= data.u <= BIGINT_MAX:
+        raise Rejected(f"bookTicker: bid {bid!r} {bid_amount!r}, ask {ask!r} {ask_amount!r}, id {data.u}")
+    if not best_bid or not best_ask:
+        return None
+    return Quote(instrument_id, at_ns, data.u, bid, bid_amount, ask, ask_amount, received_ns)
 
 
 def ticker(instrument_id: int, data: TickerFrame, received_ns: int) -> Ticker:
@@ -307,3 +272,29 @@ def ticker(instrument_id: int, data: TickerFrame, received_ns: int) -> Ticker:
     if not digits.not_negative(*texts):
         raise Rejected(f"24hrTicker: {texts}")
     return Ticker(instrument_id, time_ns(data.E, received_ns), *texts, received_ns)
+
+
+def ack(answer: Answer) -> Ack:
+    """An answer without an id cannot be told apart from others: it is the connection's, id 0."""
+    error = answer.error or answer
+    if error.code is not None or error.msg is not None:
+        return Ack(answer.id or 0, f"{error.code}: {error.msg}")
+    if answer.result is UNSET:
+        raise Rejected("malformed frame: an answer that says nothing")
+    return Ack(answer.id or 0)
+
+
+def subscriptions(topics: Mapping[str, Sequence[Stream]], first_request_id: int) -> list[Subscription]:
+    """`topics` as the wire calls them, with the streams that each one brings."""
+    names, found = list(topics), list[Subscription]()
+    for start in range(0, len(names), _STREAMS_PER_MESSAGE):
+        part, request_id = names[start : start + _STREAMS_PER_MESSAGE], first_request_id + len(found)
+        message = orjson.dumps({"method": "SUBSCRIBE", "params": part, "id": request_id}).decode()
+        found.append(Subscription(request_id, message, tuple(stream for name in part for stream in topics[name])))
+    return found
+
+
+def named(frame: bytes) -> tuple[str, str] | None:
+    """(native symbol, topic) of a combined frame, as far as it tells."""
+    found = _STREAM_NAME.search(frame, 0, STREAM_NAME_MAX)
+    return None if found is None else (found[1].decode(errors="replace").upper(), found[2].decode())
