@@ -16,7 +16,8 @@ import uvloop
 from msgspec import structs
 
 from ingest import clock, spooled, venues
-from ingest.collect.collector import Collector, Settings
+from ingest.collect.collector import Collector
+from ingest.collect.selection import Settings
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Fatal, IngestError
 from ingest.exchanges.adapter import Adapter

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import uvloop
 
 from ingest import venues
-from ingest.collect.collector import Collector, Subscription
+from ingest.collect.collector import Collector
 from ingest.collect.feed import Feed
+from ingest.collect.selection import Subscription
 from ingest.config.model import Config
 from ingest.exchanges.adapter import Adapter
 from ingest.recording import Recorder
@@ -52,7 +53,7 @@ def observe(
 ) -> Observation:
     """Collect all channels of the symbols for `seconds`, or less when stopped by Ctrl-C."""
     tally = Tally()
-    subscription = Subscription(tuple(symbols), CHANNELS)
+    subscription = Subscription(tuple(symbols), CHANNELS, where_offered=True)
 
     async def main() -> Observation:
         collector = Collector(

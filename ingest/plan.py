@@ -9,7 +9,7 @@ from math import ceil
 
 from msgspec import Struct, structs
 
-from ingest.collect.collector import Settings, Subscription, select
+from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Limits
 from ingest.records import CHANNELS, Channel, Instrument
 

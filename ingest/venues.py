@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ingest import clock
-from ingest.collect.collector import Settings, Subscription
+from ingest.collect.selection import Settings, Subscription
 from ingest.config.model import Config
 from ingest.exchanges import ADAPTERS, REST_URLS
 from ingest.exchanges.adapter import Adapter, Options

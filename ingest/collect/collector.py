@@ -1,25 +1,23 @@
 """One venue: its instruments, its connections, its books. A fault here stays here."""
 
 import asyncio
-import difflib
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 
 import structlog
-from msgspec import Struct
 
 from ingest import clock
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants, tick_after
-from ingest.collect.session import PING_SECONDS, Session, Tap
-from ingest.collect.silence import FLOOR_NS
+from ingest.collect.poll import Poller
+from ingest.collect.selection import Settings, names, select, unlisted
+from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Supervisor
 from ingest.errors import Blocked, Retryable
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.pipeline.pipeline import Intake
-from ingest.records import Channel, Instrument, Progress, Stream
+from ingest.records import Instrument, Progress, Stream
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.registry import State
 
@@ -30,26 +28,9 @@ Admit = Callable[[Sequence[Stream], Adapter], Awaitable[Mapping[Stream, Progress
 Repairing = Callable[[Rest, Adapter], Coroutine[None, None, None]]
 
 _QUIET_CANDLES = 3
-
-
-class Subscription(Struct, frozen=True):
-    """Symbols or globs over them, and the channels to collect of each."""
-
-    symbols: tuple[str, ...]
-    channels: tuple[Channel, ...]
-
-
-class Settings(Struct, frozen=True):
-    """How a venue is collected."""
-
-    exchange: str
-    subscriptions: tuple[Subscription, ...]
-    book_depth: int = 20
-    book_cadence_ns: int = clock.SECOND
-    warmup: int = 120
-    ping_seconds: float = PING_SECONDS
-    silence_ns: int = FLOOR_NS
-    proxy: str | None = None
+_CANDLE_CALLS, _POLL_CALLS = 3, 3  # at a time
+_SNAPSHOT_SECONDS = 15.0
+"""How long a book waits for the snapshot of a subscription made anew, before its next change asks again."""
 
 
 class Collector:
@@ -81,7 +62,8 @@ class Collector:
         self._new_adapter = new_adapter
         self._load, self._register, self._admit, self._repair = load, register, admit, repair
         self._session_tap, self._rest_tap = session_tap, rest_tap
-        self._native_ids: dict[str, int] = {}
+        self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
+        self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
         self._preparing: asyncio.Timeout | None = None
@@ -89,7 +71,8 @@ class Collector:
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
         self._slots: Limiter | None = None
-        self._group: asyncio.TaskGroup | None = None  # of the sessions
+        self._poller: Poller | None = None
+        self._tasks: asyncio.TaskGroup | None = None  # of the sessions
         self._changes: asyncio.Queue[Settings] = asyncio.Queue()
         wants = Wants(book=self._want_book, candles=self._want_candles, check=self._check, renew=self._renew)
         self.feed = Feed(
@@ -113,13 +96,13 @@ class Collector:
         return self.feed.take(adapter, frame, received_ns)
 
     def defer(self, adapter: Adapter) -> None:
-        self.feed.defer(adapter)
+        self.feed.keeper.defer(adapter)
 
     def proceed(self, adapter: Adapter) -> None:
-        self.feed.proceed(adapter)
+        self.feed.keeper.proceed(adapter)
 
     def forget(self, adapter: Adapter) -> None:
-        self.feed.forget(adapter)
+        self.feed.keeper.forget(adapter)
 
     # Running
 
@@ -145,25 +128,27 @@ class Collector:
             raise
         finally:
             self._preparing = None
-        adapter = self._new_adapter(self._native_ids)
+        adapter = self._any
         limits, settings = adapter.limits, self._settings
         self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
         async with Rest(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
+            self._poller = Poller(rest, adapter, self, self._catchup)
             async with asyncio.TaskGroup() as group:
                 helpers = [
                     group.create_task(self._sample()),
                     group.create_task(self._catchup.fetch_books(self.feed)),
-                    group.create_task(self._catchup.fetch_candles(self.feed)),
+                    *(group.create_task(self._catchup.fetch_candles(self.feed)) for _ in range(_CANDLE_CALLS)),
                     group.create_task(self._catchup.fetch_boundaries()),
                     group.create_task(self._catchup.check(self.feed)),
+                    *(group.create_task(self._poller.run()) for _ in range(_POLL_CALLS)),
                     group.create_task(self._follow_changes(adapter)),
                 ]
                 if self._repair is not None:
                     helpers.append(group.create_task(self._repair(rest, adapter)))
-                async with asyncio.TaskGroup() as self._group:
-                    self._group.create_task(self._stopping.wait())
+                async with asyncio.TaskGroup() as self._tasks:
+                    self._tasks.create_task(self._stopping.wait())
                     self._start(progress, adapter)
                 for helper in helpers:
                     helper.cancel()
@@ -172,14 +157,23 @@ class Collector:
 
     def _start(self, progress: Mapping[Stream, Progress | None], adapter: Adapter) -> None:
         """Follow these streams, and connect for them: where a connection has room, else anew."""
-        assert self._group is not None  # noqa: S101 - `run` made it
+        assert self._poller is not None  # noqa: S101 - `run` made it
         streams = list(progress)
         self._streams.update(streams)
         self._set_state(streams, "starting", None)
         self.feed.follow(streams, self._settings.book_depth, adapter, progress, clock.now_ns())
-        size = adapter.limits.streams_per_connection
+        polled = [stream for stream in streams if stream.channel in adapter.polled(stream.instrument)]
+        self._poller.follow(polled)
+        for group in dict.fromkeys(adapter.group(stream) for stream in streams):
+            self._connect([s for s in streams if adapter.group(s) == group and s not in polled], group)
+
+    def _connect(self, streams: list[Stream], group: str) -> None:
+        """These streams of one group: where a connection has room, else over new ones."""
+        assert self._tasks is not None  # noqa: S101 - `run` made it
+        limits = self._any.limits
+        size = limits.streams_per_connection
         for supervisor in self._supervisors:
-            room = size - len(supervisor.streams)
+            room = size - len(supervisor.streams) if supervisor.group == group else 0
             if room > 0 and streams:
                 supervisor.change([*supervisor.streams, *streams[:room]])
                 streams = streams[room:]
@@ -187,15 +181,16 @@ class Collector:
             supervisor = Supervisor(
                 streams[start : start + size],
                 self._new_session,
+                group=group,
                 slot=self._slot,
-                lifetime_seconds=adapter.limits.connection_lifetime_seconds,
-                on_live=self._on_live,
-                on_lost=self._on_lost,
+                lifetime_seconds=limits.connection_lifetime_seconds,
+                on_live=self.on_live,
+                on_lost=self.on_lost,
             )
             self._supervisors.append(supervisor)
             if self._stopping.is_set():
                 supervisor.stop()
-            self._group.create_task(supervisor.run())
+            self._tasks.create_task(supervisor.run())
 
     async def _slot(self) -> None:
         assert self._slots is not None  # noqa: S101 - `run` made it
@@ -222,6 +217,8 @@ class Collector:
             if not (told or new):
                 continue
             self.feed.unfollow(gone, clock.now_ns())
+            if self._poller is not None:
+                self._poller.unfollow(gone)
             for supervisor in list(self._supervisors):
                 stay = [stream for stream in supervisor.streams if stream not in gone]
                 if not stay:
@@ -241,11 +238,11 @@ class Collector:
         while True:
             try:
                 listed = await self._load()
-                wanted = select(settings, listed)
+                wanted = select(settings, listed, self._any.channels)
                 chosen = list({instrument.symbol: instrument for instrument, _ in wanted}.values())
                 ids = await self._register(chosen)
                 self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
-                self._native_ids.update({instrument.native: ids[instrument.symbol] for instrument in chosen})
+                self._ids.update({self._any.key(instrument): ids[instrument.symbol] for instrument in chosen})
                 streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
                 # The venue may describe an instrument in other words now; its stream is the same.
                 running = {(stream.instrument_id, stream.channel): stream for stream in self._streams}
@@ -264,7 +261,7 @@ class Collector:
 
     async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
         """Those of the streams that may run; what runs already is not asked about again."""
-        adapter = self._new_adapter(self._native_ids)
+        adapter = self._any
         new = [stream for stream in streams if stream not in self._streams]
         admitted: dict[Stream, Progress | None] = {stream: None for stream in streams if stream in self._streams}
         admitted |= await self._admit(new, adapter)
@@ -280,7 +277,7 @@ class Collector:
 
     def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Session:
         return Session(
-            self._new_adapter(self._native_ids),
+            self._new_adapter(self._ids),
             streams,
             self,
             proxy=self._settings.proxy,
@@ -289,7 +286,7 @@ class Collector:
             on_change=on_change,
         )
 
-    def _on_live(self, subscribed: Sequence[Stream]) -> None:
+    def on_live(self, subscribed: Sequence[Stream]) -> None:
         streams = [stream for stream in subscribed if stream in self._streams]  # some may be collected no more
         log.info("streams.live", exchange=self._settings.exchange, streams=len(streams))
         self._set_state(streams, "live", None)
@@ -304,7 +301,7 @@ class Collector:
                 self._catchup.want_boundary(stream.instrument_id)
         self._live_before.update(streams)
 
-    def _on_lost(self, subscribed: Sequence[Stream], error: Retryable, heard_ns: int) -> None:
+    def on_lost(self, subscribed: Sequence[Stream], error: Retryable, heard_ns: int) -> None:
         streams = [stream for stream in subscribed if stream in self._streams]
         cause = "no room for more" if self.full else "disconnected"
         now_ns = clock.now_ns()
@@ -316,8 +313,13 @@ class Collector:
             self.states[stream] = (state, detail)
 
     def _want_book(self, instrument_id: int) -> None:
-        if self._catchup is not None:
+        if self._any.books.snapshot == "rest" and self._catchup is not None:
             self._catchup.want_book(instrument_id)
+            return
+        for stream in self._streams:
+            if (stream.instrument_id, stream.channel) == (instrument_id, "book"):
+                self._renew(stream)
+                asyncio.get_running_loop().call_later(_SNAPSHOT_SECONDS, self.feed.keeper.ask_again, instrument_id)
 
     def _want_candles(self, instrument_id: int, minutes: int) -> None:
         if self._catchup is not None:
@@ -326,7 +328,7 @@ class Collector:
     def _check(self, stream: Stream) -> None:
         """A stream is quiet: ask the venue, where its REST can tell; else renew it, each time after a longer quiet."""
         assert self._catchup is not None  # noqa: S101 - streams are followed after it
-        if stream.channel in ("trades", "book", "quotes"):
+        if self._any.tells_latest(stream):
             self._catchup.want_check(stream)
             return
         account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
@@ -336,8 +338,9 @@ class Collector:
             self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)
 
     def _renew(self, stream: Stream) -> None:
+        """Subscribe it anew: on its own connection where the venue lets us, else by another one that takes over."""
         for supervisor in self._supervisors:
-            if stream in supervisor.streams:
+            if stream in supervisor.streams and not supervisor.resubscribe(stream):
                 supervisor.renew()
 
     async def _sample(self) -> None:
@@ -348,47 +351,3 @@ class Collector:
                 self.feed.hold(clock.now_ns())
             else:
                 self.feed.sample(clock.now_ns())
-
-
-def names(settings: Settings, stream: Stream) -> bool:
-    """Whether the subscriptions name this stream."""
-    return any(
-        stream.channel in subscription.channels
-        and any(fnmatchcase(stream.instrument.symbol, pattern) for pattern in subscription.symbols)
-        for subscription in settings.subscriptions
-    )
-
-
-def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
-    """Whether some symbol or glob of the subscriptions has no stream: the venue may list it later."""
-    symbols = {stream.instrument.symbol for stream in streams}
-    return any(
-        not any(fnmatchcase(symbol, pattern) for symbol in symbols)
-        for subscription in settings.subscriptions
-        for pattern in subscription.symbols
-    )
-
-
-def select(settings: Settings, listed: Sequence[Instrument]) -> list[tuple[Instrument, Channel]]:
-    """The listed instruments and channels that the subscriptions name, each once, in the order of the listing.
-
-    A symbol that the venue does not list is logged with the nearest one that it does, and the rest goes on: one
-    delisting must not keep a daemon from starting.
-    """
-    active = [instrument for instrument in listed if instrument.active]
-    wanted: dict[tuple[str, Channel], tuple[Instrument, Channel]] = {}
-    for subscription in settings.subscriptions:
-        for pattern in subscription.symbols:
-            found = [instrument for instrument in active if fnmatchcase(instrument.symbol, pattern)]
-            if not found:
-                near = difflib.get_close_matches(pattern, [instrument.symbol for instrument in active], n=1)
-                log.error(
-                    "symbol.unknown",
-                    exchange=settings.exchange,
-                    symbol=pattern,
-                    remedy=f"did you mean {near[0]}?" if near else "the exchange lists nothing like it",
-                )
-            for instrument in found:
-                for channel in subscription.channels:
-                    wanted[instrument.symbol, channel] = (instrument, channel)
-    return list(wanted.values())

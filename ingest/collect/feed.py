@@ -12,7 +12,8 @@ import structlog
 from msgspec import Struct
 
 from ingest import clock
-from ingest.collect.book import Book, Need
+from ingest.collect.book import Book
+from ingest.collect.books import Books
 from ingest.collect.continuity import Run
 from ingest.collect.ledger import Account, Ledger
 from ingest.collect.silence import FLOOR_NS
@@ -77,7 +78,6 @@ class Feed:
         self.kinds: Counter[str] = Counter()
         self.ignored: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
-        self.books: dict[int, Book] = {}
         self.latest_event_ns = 0  # the venue's own time, as its trades and books show it
         self._put = put
         self._wants = wants
@@ -85,6 +85,8 @@ class Feed:
         self._next_tick_ns = 0
         self._held_since_ns = 0
         self.ledger = Ledger(put, suspect=wants.check, renew=self._dead, silence_ns=silence_ns)
+        self.keeper = Books(exchange, self.ledger, wants.book, self.ignored)
+        self.books = self.keeper.by_id
         self._runs: dict[int, Run] = {}  # of trades
         self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
         self._last_quote: dict[int, Quote] = {}
@@ -92,9 +94,6 @@ class Feed:
         self._latest: dict[Channel, Mapping[int, Row]] = {"trades": self._last_trade, "quotes": self._last_quote}
         self._latest |= {_FIGURES[kind]: latest for kind, latest in self._figures.items()}
         self._best: dict[int, tuple[tuple[str, str], ...]] = {}  # what the venue said when a quiet quote was checked
-        self._deferred: dict[
-            int, list[BookDelta | BookState]
-        ] = {}  # adapter of a connection that takes over → its changes
         self._doubtful: list[Account] = []  # a frame was lost that may have been theirs
 
     def follow(
@@ -111,7 +110,7 @@ class Feed:
         for stream in streams:
             account = self.ledger.follow(stream, known.get(stream), now_ns, contiguous=contiguous)
             if stream.channel == "book":
-                self.books[stream.instrument_id] = Book(stream.instrument_id, depth, adapter.follows, adapter.books)
+                self.keeper.follow(stream.instrument_id, depth, adapter)
             elif stream.channel == "trades" and account.run is not None:
                 self._runs[stream.instrument_id] = account.run
 
@@ -149,6 +148,13 @@ class Feed:
         except Rejected as error:
             self.reject(body, str(error), received_ns)
 
+    def take_poll(self, adapter: Adapter, stream: Stream, body: bytes, received_ns: int) -> None:
+        """Take the reply to a poll of a stream."""
+        try:
+            self._route(adapter.decode_poll(stream, body, received_ns), adapter, received_ns)
+        except Rejected as error:
+            self.reject(body, str(error), received_ns, f"{stream.instrument.symbol} {stream.channel}")
+
     def _route(self, events: Sequence[object], adapter: Adapter, received_ns: int) -> Sequence[Control]:
         controls: list[Control] = []
         for event in events:
@@ -157,7 +163,9 @@ class Feed:
             if kind is Trade:
                 self._trade(event, received_ns)  # type: ignore[arg-type]
             elif kind is BookDelta:
-                self._delta(event, adapter)  # type: ignore[arg-type]
+                if event.event_ns > self.latest_event_ns:  # type: ignore[attr-defined]  # noqa: PLR1730 - as below
+                    self.latest_event_ns = event.event_ns  # type: ignore[attr-defined]
+                self.keeper.apply(event, adapter)  # type: ignore[arg-type]
             elif kind is Quote:
                 self._quote(event)  # type: ignore[arg-type]
             elif isinstance(event, Candle):
@@ -165,7 +173,9 @@ class Feed:
             elif kind in _FIGURES:
                 self._figure(event)  # type: ignore[arg-type]
             elif isinstance(event, BookState):
-                self._state(event, adapter)
+                if event.received_ns >= self._next_tick_ns:
+                    self.sample(event.received_ns)
+                self.keeper.take(event, adapter)
             elif isinstance(event, Ignored):
                 self.ignored[event.reason] += 1
             elif isinstance(event, Ack | Shutdown):
@@ -239,74 +249,11 @@ class Feed:
                     self._doubtful.append(account)
                 self.ledger.suspend(account, "frame rejected", now_ns, now_ns, reason[:_REASON_MAX])
 
-    # Books
-
-    def defer(self, adapter: Adapter) -> None:
-        """Hold the book changes of a connection that is to take over from another one."""
-        self._deferred[id(adapter)] = []
-
-    def forget(self, adapter: Adapter) -> None:
-        """It will not take over after all."""
-        self._deferred.pop(id(adapter), None)
-
-    def proceed(self, adapter: Adapter) -> None:
-        """The other connection has said its last: apply what was held, and hold no more."""
-        for event in self._deferred.pop(id(adapter), []):
-            try:
-                if isinstance(event, BookDelta):
-                    self._delta(event, adapter)
-                else:
-                    self._state(event, adapter)
-            except Rejected as error:
-                log.warning("book.event_rejected", exchange=self.exchange, reason=str(error))
-
-    def _delta(self, delta: BookDelta, adapter: Adapter) -> None:
-        deferred = self._deferred.get(id(adapter)) if self._deferred else None
-        if deferred is not None:
-            deferred.append(delta)
-            return
-        if delta.event_ns > self.latest_event_ns:  # noqa: PLR1730 - as above
-            self.latest_event_ns = delta.event_ns
-        book = self.books.get(delta.instrument_id)
-        if book is None:
-            self.ignored["book: not subscribed"] += 1
-            return
-        was_in_sync, before_ns = book.in_sync, book.received_ns
-        try:
-            need = book.apply(delta)
-        finally:
-            if was_in_sync and not book.in_sync:
-                self._broken(book, before_ns, delta.received_ns)
-        if need is not Need.NOTHING:
-            self._wants.book(delta.instrument_id)
-
     def join(self, state: BookState) -> None:
-        """Give a book the snapshot that it wanted; it may want another. Raises Rejected for a snapshot that is none."""
+        """Give a book the snapshot that it wanted. Raises Rejected for a snapshot that is none."""
         if state.received_ns >= self._next_tick_ns:
             self.sample(state.received_ns)
-        book = self.books.get(state.instrument_id)
-        if book is None:
-            return
-        was_in_sync, before_ns = book.in_sync, book.received_ns
-        try:
-            need = book.restart(state) if state.streamed else book.join(state)
-        finally:
-            if book.in_sync:
-                self._mended(book)
-            elif was_in_sync:
-                self._broken(book, before_ns, state.received_ns)
-        if need is not Need.NOTHING:
-            self._wants.book(state.instrument_id)
-
-    def _state(self, state: BookState, adapter: Adapter) -> None:
-        """A snapshot that came by itself: the stream sends them, or it is in a recording."""
-        deferred = self._deferred.get(id(adapter)) if state.streamed and self._deferred else None
-        if deferred is not None:
-            deferred.append(state)
-            return
-        if not state.streamed and state.instrument_id in self.books:
-            self.books[state.instrument_id].expect()
-        self.join(state)
+        self.keeper.join(state)
 
     def connected(self, streams: Sequence[Stream], now_ns: int) -> None:
         """The streams are subscribed and acknowledged."""
@@ -352,16 +299,6 @@ class Feed:
             self.books[stream.instrument_id].desync("its stream is silent")
         self._wants.renew(stream)
 
-    def _broken(self, book: Book, since_ns: int, now_ns: int) -> None:
-        account = self.ledger.accounts[book.instrument_id, "book"]
-        self.ledger.suspend(account, "book out of sync", since_ns, now_ns, book.cause)
-        log.warning("book.out_of_sync", stream=str(account.stream), cause=book.cause)
-
-    def _mended(self, book: Book) -> None:
-        account = self.ledger.accounts[book.instrument_id, "book"]
-        account.began_ns = account.began_ns or book.received_ns
-        self.ledger.resume(account, book.received_ns)
-
     # Ticks
 
     def sample(self, now_ns: int) -> None:
@@ -375,10 +312,10 @@ class Feed:
         self._next_tick_ns = last + self._cadence_ns
         if self._held_since_ns:
             first, since_ns, self._held_since_ns = last, self._held_since_ns, 0
-            self._put([_unsampled(book, since_ns, now_ns) for book in self.books.values() if book.known])
+            self._put([_unsampled(book, since_ns, now_ns) for book in self.keeper.known()])
         first = max(first, last - _MISSED_TICKS_MAX * self._cadence_ns)
         for tick_ns in range(first, last + 1, self._cadence_ns):
-            self._put([book.sample(tick_ns) for book in self.books.values() if book.known])
+            self._put([book.sample(tick_ns) for book in self.keeper.known()])
         self._witness()
         doubtful, self._doubtful = self._doubtful, []
         for account in doubtful:

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from ingest import clock
 from ingest.errors import Retryable
-from ingest.exchanges.adapter import Ack, Adapter, Shutdown
+from ingest.exchanges.adapter import Ack, Adapter, Ping, Shutdown, Subscription
 from ingest.exchanges.rest import blocked
 from ingest.records import Stream
 
@@ -80,6 +80,10 @@ class Session:
         self._on_change = on_change
         self._socket: ClientConnection | None = None
         self._connecting: asyncio.Timeout | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._sending = asyncio.Lock()
+        self._resubscribing: set[asyncio.Task[None]] = set()
+        self._next_request_id = 1
         self._unacknowledged: set[int] = set()
         self._answered = asyncio.Event()
         self._failure: Retryable | None = None
@@ -108,9 +112,13 @@ class Session:
         if self._tap is not None:
             self._tap.opened(url)
         async with self._socket, asyncio.TaskGroup() as group:
-            subscribing = group.create_task(self._subscribe(self._socket))
+            self._tasks = group
+            talking = [group.create_task(self._subscribe(self._socket))]
+            if self._adapter.ping is not None:
+                talking.append(group.create_task(self._beat(self._socket, self._adapter.ping)))
             closed = await self._read(self._socket)
-            subscribing.cancel()
+            for task in (*talking, *self._resubscribing):
+                task.cancel()
         if not self._closing.is_set():
             raise self._explain(self._failure or closed, url) from closed
 
@@ -149,14 +157,10 @@ class Session:
     async def _subscribe(self, socket: ClientConnection) -> None:
         subscriptions = self._adapter.subscribe(self._streams, 1)
         self._unacknowledged = {subscription.request_id for subscription in subscriptions}
-        # Pings and pongs count too, so the venue's limit is not used up.
-        pause = 1.0 / max(1.0, self._adapter.limits.messages_per_second - 2)
+        self._next_request_id = len(subscriptions) + 1
         try:
             for subscription in subscriptions:
-                await socket.send(subscription.frame)
-                if self._tap is not None:
-                    self._tap.sent(subscription.frame)
-                await asyncio.sleep(pause)
+                await self._send(socket, subscription.frame)
             async with asyncio.timeout(_ACK_SECONDS):
                 await self._answered.wait()
         except ConnectionClosed:
@@ -165,6 +169,42 @@ class Session:
             self._failure = Retryable(f"a subscription was not acknowledged within {_ACK_SECONDS:.0f} s")
         if self._failure is not None:
             await socket.close()  # and `_read` takes what came before
+
+    async def _send(self, socket: ClientConnection, frame: str) -> None:
+        """Within the venue's limit, of which pings and pongs use some."""
+        async with self._sending:
+            await socket.send(frame)
+            if self._tap is not None:
+                self._tap.sent(frame)
+            await asyncio.sleep(1.0 / max(1.0, self._adapter.limits.messages_per_second - 2))
+
+    async def _beat(self, socket: ClientConnection, ping: Ping) -> None:
+        """For ever: what the venue wants to hear of a client that is alive."""
+        while True:
+            await asyncio.sleep(ping.seconds)
+            try:
+                await self._send(socket, ping.frame)
+            except ConnectionClosed:
+                return
+
+    def resubscribe(self, stream: Stream) -> bool:
+        """End a subscription and begin it anew on this connection; False where the venue cannot."""
+        if self._socket is None or self._tasks is None or not self.live.is_set() or self._closing.is_set():
+            return False
+        subscriptions = self._adapter.resubscribe(stream, self._next_request_id)
+        self._next_request_id += len(subscriptions)
+        if subscriptions:
+            task = self._tasks.create_task(self._send_all(self._socket, subscriptions))
+            self._resubscribing.add(task)
+            task.add_done_callback(self._resubscribing.discard)
+        return bool(subscriptions)
+
+    async def _send_all(self, socket: ClientConnection, subscriptions: Sequence[Subscription]) -> None:
+        try:
+            for subscription in subscriptions:
+                await self._send(socket, subscription.frame)
+        except ConnectionClosed:
+            return
 
     async def _read(self, socket: ClientConnection) -> ConnectionClosed:
         """Take frames until the connection is closed and the library's queue is empty; return how it was closed."""
@@ -195,6 +235,8 @@ class Session:
         if control.error is not None:
             self._failure = Retryable(f"the venue refused a subscription: {control.error}")
             self._answered.set()
+            if self.live.is_set() and self._tasks is not None and self._socket is not None:  # nobody waits any more
+                self._resubscribing.add(self._tasks.create_task(self._socket.close()))
             return
         self._unacknowledged.discard(control.request_id)
         if not self._unacknowledged:

@@ -50,6 +50,7 @@ class Supervisor:
         streams: Sequence[Stream],
         new_session: NewSession,
         *,
+        group: str = "",
         slot: Callable[[], Awaitable[None]],
         lifetime_seconds: float,
         on_live: Callable[[Sequence[Stream]], None],
@@ -57,6 +58,8 @@ class Supervisor:
         backoff: Backoff | None = None,
     ) -> None:
         self.streams = streams
+        self.group = group
+        self._session: Session | None = None  # the one that delivers
         self._new_session = new_session
         self._slot = slot
         self._lifetime_seconds = lifetime_seconds * _LIFETIME_SHARE
@@ -86,12 +89,17 @@ class Supervisor:
         self._renewing = True
         self._changed.set()
 
+    def resubscribe(self, stream: Stream) -> bool:
+        """Subscribe one stream anew on the living connection; False where the venue cannot, or there is none."""
+        return self._session is not None and self._session.resubscribe(stream)
+
     async def run(self) -> None:
         """Until `stop`."""
         async with asyncio.TaskGroup() as group:
             current = await self._start(group)
             successor: _Running | None = None
             while not self._stopping:
+                self._session = None if current.ended else current.session
                 if current.ended and successor is None:
                     await self._recover(current)
                     if not self._stopping:

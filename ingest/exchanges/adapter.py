@@ -203,6 +203,12 @@ class Adapter(Protocol):
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
         """What a REST reply holds, told from its URL: for recordings, where the request is long gone."""
 
+    def tells_latest(self, stream: Stream) -> bool:
+        """Whether REST shows if a stream that is quiet should be: by the latest trade's id, or the book's sequence."""
+        if stream.channel == "trades":
+            return self.latest_trade_request(stream.instrument) is not None
+        return stream.channel in ("book", "quotes") and self.books.snapshot == "rest"
+
     def poll_request(self, stream: Stream) -> Request:
         """The REST call for what a polled channel (other than candles) shows now."""
         raise LookupError(f"{self.exchange} polls no {stream.channel}")

@@ -1008,7 +1008,8 @@ def test_requests() -> None:
          {"interval": "1m", "limit": "1000"}, 2),
         (plain.trades_request(instrument, start=5, end=None, limit=9000), "historicalTrades",
          {"fromId": "5", "limit": "1000"}, 25),
-        (aggregate.trades_request(instrument, start=0, end=None, limit=10), "aggTrades", {"fromId": "0", "limit": "10"}, 4),
+        (aggregate.trades_request(instrument, start=0, end=None, limit=10), "aggTrades",
+         {"fromId": "0", "limit": "10"}, 4),
     ]  # fmt: skip
     for request, path, query, weight in cases:
         parts = urlsplit(request.url)

@@ -12,7 +12,8 @@ from aiohttp import WSMsgType, web
 from structlog.testing import capture_logs
 
 from ingest.clock import MILLISECOND
-from ingest.collect.collector import Collector, Settings, Subscription, select
+from ingest.collect.collector import Collector
+from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Adapter, Options
 from ingest.exchanges.binance import Binance
 from ingest.records import CHANNELS, Channel, Gap, Instrument, Item, Mark, OrderBook, Progress, Stream, Trade

@@ -2,7 +2,7 @@
 
 from structlog.testing import capture_logs
 
-from ingest.collect.collector import Settings, Subscription, select
+from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Limits
 from ingest.plan import Glob, Plan, Selection, plan
 from ingest.records import Channel, Instrument

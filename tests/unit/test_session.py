@@ -8,6 +8,7 @@ from http import HTTPStatus
 
 import msgspec
 import pytest
+from msgspec import structs
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -186,9 +187,10 @@ async def test_live_only_when_every_subscription_is_acknowledged() -> None:
         await socket.send(json.dumps({"result": None, "id": ids[1]}))
         await socket.wait_closed()
 
+    many = [Stream(1, structs.replace(BTC, native=f"C{number}USDT"), "trades") for number in range(450)]
     sink = Sink()
     async with venue(handler) as url:
-        it = session(url, sink, [STREAMS[0]] * 450)
+        it = session(url, sink, many)
         running = asyncio.create_task(it.run())
         await until(lambda: bool(sink.trades))
         assert not it.live.is_set()

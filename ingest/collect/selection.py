@@ -1,0 +1,103 @@
+"""What of a venue is collected: the settings, and the instruments and channels that they name. Pure."""
+
+import difflib
+from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
+
+import structlog
+from msgspec import Struct
+
+from ingest import clock
+from ingest.collect.session import PING_SECONDS
+from ingest.collect.silence import FLOOR_NS
+from ingest.records import CHANNELS, Channel, Instrument, Stream
+
+log = structlog.get_logger()
+
+
+class Subscription(Struct, frozen=True):
+    """Symbols or globs over them, and the channels to collect of each."""
+
+    symbols: tuple[str, ...]
+    channels: tuple[Channel, ...]
+    where_offered: bool = False  # of each symbol those that the venue has; the others were not asked for by name
+
+
+class Settings(Struct, frozen=True):
+    """How a venue is collected."""
+
+    exchange: str
+    subscriptions: tuple[Subscription, ...]
+    book_depth: int = 20
+    book_cadence_ns: int = clock.SECOND
+    warmup: int = 120
+    ping_seconds: float = PING_SECONDS
+    silence_ns: int = FLOOR_NS
+    proxy: str | None = None
+
+
+Offers = Callable[[Instrument], Collection[Channel]]
+"""`Adapter.channels`."""
+
+
+def everything(_instrument: Instrument) -> Collection[Channel]:
+    return CHANNELS
+
+
+def names(settings: Settings, stream: Stream) -> bool:
+    """Whether the subscriptions name this stream."""
+    return any(
+        stream.channel in subscription.channels
+        and any(fnmatchcase(stream.instrument.symbol, pattern) for pattern in subscription.symbols)
+        for subscription in settings.subscriptions
+    )
+
+
+def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
+    """Whether some symbol or glob of the subscriptions has no stream: the venue may list it later."""
+    symbols = {stream.instrument.symbol for stream in streams}
+    return any(
+        not any(fnmatchcase(symbol, pattern) for symbol in symbols)
+        for subscription in settings.subscriptions
+        for pattern in subscription.symbols
+    )
+
+
+def select(
+    settings: Settings, listed: Sequence[Instrument], offers: Offers = everything
+) -> list[tuple[Instrument, Channel]]:
+    """The listed instruments and channels that the subscriptions name, each once, in the order of the listing.
+
+    A symbol that the venue does not list is logged with the nearest one that it does, and a channel that it does not
+    offer with those that it does; the rest goes on: one delisting must not keep a daemon from starting.
+    """
+    active = [instrument for instrument in listed if instrument.active]
+    wanted: dict[tuple[str, Channel], tuple[Instrument, Channel]] = {}
+    for subscription in settings.subscriptions:
+        for pattern in subscription.symbols:
+            found = [instrument for instrument in active if fnmatchcase(instrument.symbol, pattern)]
+            if not found:
+                near = difflib.get_close_matches(pattern, [instrument.symbol for instrument in active], n=1)
+                log.error(
+                    "symbol.unknown",
+                    exchange=settings.exchange,
+                    symbol=pattern,
+                    remedy=f"did you mean {near[0]}?" if near else "the exchange lists nothing like it",
+                )
+            lacking: dict[Channel, Instrument] = {}
+            for instrument in found:
+                offered = offers(instrument)
+                for channel in subscription.channels:
+                    if channel in offered:
+                        wanted[instrument.symbol, channel] = (instrument, channel)
+                    elif not subscription.where_offered:
+                        lacking[channel] = instrument
+            for channel, instrument in lacking.items():
+                log.error(
+                    "channel.not_offered",
+                    exchange=settings.exchange,
+                    symbol=instrument.symbol,
+                    channel=channel,
+                    remedy=f"it offers {', '.join(offers(instrument)) or 'nothing'} of this symbol",
+                )
+    return list(wanted.values())
