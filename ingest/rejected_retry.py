@@ -22,7 +22,7 @@ from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Rejected
 from ingest.exchanges import ADAPTERS
 from ingest.exchanges.adapter import Adapter
-from ingest.records import Candle, CandleSource, Instrument, OrderBook, Quote, Row, Ticker, Trade
+from ingest.records import CHANNEL_OF, Candle, CandleSource, Figure, Instrument, Quote, Row, Ticker, Trade
 from ingest.store import database
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.rows import TABLES
@@ -30,8 +30,7 @@ from ingest.store.sqlfiles import query
 from ingest.terminal import cell
 
 _PAGE = 500
-_ROWS: tuple[type, ...] = (Trade, Candle, OrderBook, Quote, Ticker)
-_BY_TABLE = {TABLES[kind].name: kind for kind in _ROWS}
+_BY_TABLE = {TABLES[kind].name: kind for kind in CHANNEL_OF}
 _CHANNEL_OF_LATE: dict[type, str] = {Trade: "trades", Candle: "candles"}
 
 Reading = tuple[int, Sequence[Row]]
@@ -125,7 +124,8 @@ async def _venue(connection: AsyncConnection, config: Config, exchange: str) -> 
         return None
     cursor = await connection.execute(query("rejected_instruments"), {"exchange": exchange})
     by_id = {row[0]: Instrument(*row[1:]) for row in await cursor.fetchall()}
-    adapter = venues.adapters(config, exchange)({each.native: number for number, each in by_id.items()})
+    new_adapter = venues.adapters(config, exchange)
+    adapter = new_adapter({new_adapter({}).key(each): number for number, each in by_id.items()})
     return Venue(adapter, by_id, {each.symbol: number for number, each in by_id.items()})
 
 
@@ -192,7 +192,7 @@ def read(held: Held, venue: Venue | None) -> Sequence[Row]:
         if rows is None:
             raise Rejected(str(error)) from error
         return rows
-    return [event for event in events if isinstance(event, Trade | Candle | Quote | Ticker)]
+    return [event for event in events if isinstance(event, Trade | Candle | Quote | Ticker | Figure)]
 
 
 def _record(held: Held) -> Row | None:

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,11 +21,12 @@ from ingest.collect.feed import Feed, Wants
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
 from ingest.exchanges import ADAPTERS
+from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.markets import load_instruments
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Intake, Pipeline
 from ingest.recording import read
-from ingest.records import CHANNELS, Instrument, Item, Stream
+from ingest.records import Instrument, Item, Stream
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
 
@@ -72,10 +74,8 @@ def replay(config: Config, files: Sequence[Path], *, exchange: str | None, url: 
 async def _replay(config: Config, paths: Sequence[Path], exchange: str, url: str | None) -> Result:
     instruments = await _instruments(paths, exchange)
     if url is None:
-        numbered = dict(enumerate(instruments, 1))
-        streams = [
-            Stream(number, instrument, channel) for number, instrument in numbered.items() for channel in CHANNELS
-        ]
+        numbers = {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
+        streams = _streams(venues.adapters(config, exchange)({}), instruments, numbers)
         feed = await _run(config, exchange, paths, streams, _Nowhere())
         return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected)
     streams = await _registered(config, exchange, instruments, url)
@@ -97,8 +97,8 @@ async def _registered(config: Config, exchange: str, instruments: Sequence[Instr
     registry = Registry(url)
     try:
         ids = await registry.register_instruments(exchange, instruments)
-        streams = [Stream(ids[i.symbol], i, channel) for i in instruments for channel in CHANNELS]
-        spaces = {channel: adapter.id_space(channel) for channel in CHANNELS}
+        streams = _streams(adapter, instruments, ids)
+        spaces = {stream.channel: adapter.id_space(stream.channel) for stream in streams}
         admitted = await registry.register_streams(streams, spaces, adapter.promises, starting=False)
     finally:
         await registry.close()
@@ -112,7 +112,8 @@ async def _registered(config: Config, exchange: str, instruments: Sequence[Instr
 
 
 async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Sequence[Stream], intake: Intake) -> Feed:
-    adapter = venues.adapters(config, exchange)({s.instrument.native: s.instrument_id for s in streams})
+    new_adapter = venues.adapters(config, exchange)
+    ids = {new_adapter({}).key(s.instrument): s.instrument_id for s in streams}
     cadence_ns = int(config.book.cadence_seconds * clock.SECOND)
     nothing = Wants(
         book=lambda _instrument_id: None,
@@ -121,8 +122,9 @@ async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Se
         renew=lambda _stream: None,
     )
     feed = Feed(exchange, intake.put, nothing, cadence_ns=cadence_ns)
-    feed.follow(streams, config.book.depth, adapter)
-    for entry in heapq.merge(*(read(path) for path in paths), key=lambda entry: entry.time_ns):
+    feed.follow(streams, config.book.depth, new_adapter(ids))
+    connections = [zip(read(path), repeat(new_adapter(ids))) for path in paths]
+    for entry, adapter in heapq.merge(*connections, key=lambda each: each[0].time_ns):
         if entry.kind == "received":
             feed.take(adapter, entry.payload, entry.time_ns)
         elif entry.kind == "reply":
@@ -144,8 +146,12 @@ async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]
                 replies.setdefault(urlsplit(entry.url).path, entry.payload)
             sent = entry.payload.decode() if entry.kind == "sent" else ""
             named.update(_WORD.findall(f"{entry.url} {sent}".lower()))
-    listed = await load_instruments(exchange, replies=replies)
-    return [instrument for instrument in listed if instrument.native.lower() in named]
+    listed = await load_instruments(exchange, kinds=ADAPTERS[exchange].kinds, replies=replies)
+    return [instrument for instrument in listed if ADAPTERS[exchange].key(instrument).lower() in named]
+
+
+def _streams(venue: Adapter, instruments: Sequence[Instrument], ids: Mapping[str, int]) -> list[Stream]:
+    return [Stream(ids[i.symbol], i, channel) for i in instruments for channel in venue.channels(i)]
 
 
 def _with_siblings(files: Sequence[Path]) -> list[Path]:

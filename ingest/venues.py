@@ -45,6 +45,7 @@ def adapters(config: Config, exchange: str) -> NewAdapter:
         ws_url=venue.ws_url,
         trade_stream=getattr(venue, "trade_stream", "trade"),
         include_open_candles=config.candles.include_open,
+        book_depth=config.book.depth,
     )
     return lambda instrument_ids: ADAPTERS[exchange](instrument_ids, options)
 
@@ -52,8 +53,8 @@ def adapters(config: Config, exchange: str) -> NewAdapter:
 def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Callable[[], Awaitable[list[Instrument]]]:
     """Loads the exchange's instruments, as configured."""
     venue = config.exchanges[exchange]
-    rest_url = venue.rest_url or REST_URLS[exchange]
-    return lambda: load_instruments(exchange, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+    rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), ADAPTERS[exchange].kinds
+    return lambda: load_instruments(exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
 
 
 def _secret(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from ingest.collect.feed import Control, Feed, Wants, tick_after
 from ingest.collect.poll import Poller
 from ingest.collect.selection import Settings, names, select, unlisted
 from ingest.collect.session import Session, Tap
-from ingest.collect.supervise import Supervisor
+from ingest.collect.supervise import Connection, Supervisor
 from ingest.errors import Blocked, Retryable
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
@@ -26,6 +26,10 @@ log = structlog.get_logger()
 Register = Callable[[Sequence[Instrument]], Awaitable[dict[str, int]]]
 Admit = Callable[[Sequence[Stream], Adapter], Awaitable[Mapping[Stream, Progress | None]]]
 Repairing = Callable[[Rest, Adapter], Coroutine[None, None, None]]
+Connect = Callable[..., Connection]
+"""Makes what `Session` is: adapter, streams, sink, and by name proxy, ping_seconds, tap, on_change."""
+Call = Callable[..., Rest]
+"""Makes what `Rest` is: exchange, limiter, and by name proxy, tap."""
 
 _QUIET_CANDLES = 3
 _CANDLE_CALLS, _POLL_CALLS = 3, 3  # at a time
@@ -38,7 +42,8 @@ class Collector:
 
     `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
     tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
-    translator for one connection. `repair` runs beside the sessions, on the same REST calls.
+    translator for one connection, `connect` the connection and `call` its REST calls. `repair` runs beside the
+    sessions, on the same REST calls.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class Collector:
         register: Register,
         admit: Admit,
         repair: Repairing | None = None,
+        connect: Connect = Session,
+        call: Call = Rest,
         session_tap: Callable[[], Tap] | None = None,
         rest_tap: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
@@ -61,6 +68,7 @@ class Collector:
         self._instruments = instruments
         self._new_adapter = new_adapter
         self._load, self._register, self._admit, self._repair = load, register, admit, repair
+        self._connect_with, self._call_with = connect, call
         self._session_tap, self._rest_tap = session_tap, rest_tap
         self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
         self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
@@ -132,7 +140,7 @@ class Collector:
         limits, settings = adapter.limits, self._settings
         self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
-        async with Rest(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
+        async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
             self._poller = Poller(rest, adapter, self, self._catchup)
             async with asyncio.TaskGroup() as group:
@@ -275,8 +283,8 @@ class Collector:
                 )
         return admitted
 
-    def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Session:
-        return Session(
+    def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Connection:
+        return self._connect_with(
             self._new_adapter(self._ids),
             streams,
             self,

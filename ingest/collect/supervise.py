@@ -6,10 +6,10 @@ still delivers: the new one is live before the old one is closed, so nothing fal
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import structlog
 
-from ingest.collect.session import Session
 from ingest.errors import Blocked, Retryable
 from ingest.records import Stream
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
@@ -19,13 +19,35 @@ log = structlog.get_logger()
 _LIFETIME_SHARE = 0.97
 """Of what the venue allows a connection: the rest is room for the hand-over."""
 
-NewSession = Callable[[Sequence[Stream], Callable[[], None]], Session]
+
+class Connection(Protocol):
+    """What a supervisor needs of a session. `run` delivers until `close` (or raises Retryable)."""
+
+    live: asyncio.Event
+    expiring: bool
+    delivering: bool
+    heard_ns: int
+
+    async def run(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def defer(self) -> None: ...
+
+    def proceed(self) -> None: ...
+
+    def forget(self) -> None: ...
+
+    def resubscribe(self, stream: Stream) -> bool: ...
+
+
+NewSession = Callable[[Sequence[Stream], Callable[[], None]], Connection]
 
 
 class _Running:
     """A session's task: how long it may live, and how it ended."""
 
-    def __init__(self, session: Session, streams: Sequence[Stream], expires_at: float) -> None:
+    def __init__(self, session: Connection, streams: Sequence[Stream], expires_at: float) -> None:
         self.session = session
         self.streams = streams
         self.expires_at = expires_at
@@ -59,7 +81,7 @@ class Supervisor:
     ) -> None:
         self.streams = streams
         self.group = group
-        self._session: Session | None = None  # the one that delivers
+        self._session: Connection | None = None  # the one that delivers
         self._new_session = new_session
         self._slot = slot
         self._lifetime_seconds = lifetime_seconds * _LIFETIME_SHARE

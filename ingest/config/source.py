@@ -13,10 +13,10 @@ import msgspec
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from ingest.config import secret_files
+from ingest.config import known, secret_files
 from ingest.config.keys import ENVIRONMENT_PREFIX
 from ingest.config.lines import join, lines_of_keys, paths
-from ingest.config.model import NATIVE_EXCHANGES, Config
+from ingest.config.model import Config
 from ingest.config.problems import (
     Problem,
     explain_validation,
@@ -83,7 +83,7 @@ def load(
     *,
     environ: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
-    known_exchanges: Collection[str] = NATIVE_EXCHANGES,
+    known_exchanges: Collection[str] | None = None,
 ) -> Loaded:
     """Reads the file (None: there is none), then secrets from files, then the environment, then the flags.
 
@@ -100,7 +100,7 @@ def load(
         if value is not None:
             flag = f"flag --{re.sub(r'[._]', '-', key)}"
             layers.lay(_nested(key, _as_toml(value)), lambda _, flag=flag: flag)  # type: ignore[misc]
-    problems += _unknown_exchanges(layers.values, layers.origins, known_exchanges)
+    problems += _unknown_exchanges(layers.values, layers.origins, known_exchanges or known.exchanges())
     config: Config | None = None
     try:
         config = Config.model_validate(layers.values)

@@ -1,5 +1,6 @@
 """Instruments of a venue, through ccxt's `load_markets`, for the market types that are configured."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,13 +13,16 @@ from ingest.errors import Fatal, IngestError, Retryable
 from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
-_KINDS = {"spot": "spot", "swap": "swap", "future": "future", "option": "option"}
+_KINDS = ("spot", "swap", "future", "option")
+_TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap"]}
+"""What ccxt is told to load where a venue lists its markets in several calls."""
+_HOST = re.compile(r"^https?://[^/]+")
 
 
 async def load_instruments(
     exchange: str,
     *,
-    kinds: tuple[str, ...] = ("spot",),
+    kinds: tuple[str, ...] = _KINDS,
     rest_url: str | None = None,
     proxy: str | None = None,
     tap: Callable[[str, int, bytes], None] | None = None,
@@ -33,10 +37,11 @@ async def load_instruments(
         {"enableRateLimit": True, "timeout": 20_000, "aiohttp_trust_env": proxy is None}
     )
     client.number = str
-    client.options["fetchMarkets"] = {"types": list(kinds)}
+    if exchange in _TYPES:
+        client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": _TYPES[exchange]}
     client.options["fetchCurrencies"] = False
     if rest_url is not None:
-        client.urls["api"]["public"] = f"{rest_url.rstrip('/')}/api/v3"
+        client.urls["api"] = _at(client.urls["api"], rest_url.rstrip("/"))
     if proxy is not None:
         client.https_proxy = proxy
     if replies is not None:
@@ -52,6 +57,13 @@ async def load_instruments(
     finally:
         await client.close()
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
+
+
+def _at(urls: Any, host: str) -> Any:
+    """The same addresses at another host."""
+    if isinstance(urls, dict):
+        return {name: _at(url, host) for name, url in urls.items()}
+    return _HOST.sub(host, urls) if isinstance(urls, str) else urls
 
 
 class _Seen:
@@ -112,7 +124,7 @@ def _instrument(exchange: str, market: dict[str, Any]) -> Instrument:
         exchange=exchange,
         symbol=market["symbol"],
         native=market["id"],
-        kind=_KINDS[market["type"]],
+        kind=market["type"],
         base=market["base"],
         quote=market["quote"],
         settle=market.get("settle"),

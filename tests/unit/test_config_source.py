@@ -167,9 +167,9 @@ def test_one_wrong_line(file: Path, line: str, message: str) -> None:
         ),
         (
             'exchange = "binance"\nsymbols = ["A/B"]\nchannels = ["trade"]',
-            '4: collect[0].channels[0]: "trade" is not one of trades, candles, book, quotes, ticker; did you mean "trades"?',
+            '4: collect[0].channels[0]: "trade" is not one of trades, candles, book, quotes, ticker, funding, open_interest, mark_price, liquidations; did you mean "trades"?',
         ),
-        ('symbols = ["A/B"]\nexchange = "kraken"', '3: collect[0].exchange: unknown exchange "kraken"; known: binance'),
+        ('symbols = ["A/B"]\nexchange = "krakn"', '3: collect[0].exchange: unknown exchange "krakn"; did you mean "kraken"?'),
         ('symbols = ["A/B"]', '1: collect[0].exchange: is missing; add exchange = "binance"'),
         ('exchange = "binance"\nsymbol = "A/B"\nsymbols = ["A/B"]', '3: collect[0].symbol: unknown key; did you mean "symbols"?'),
     ],
@@ -220,8 +220,8 @@ def test_flags_give_whole_blocks() -> None:
         assert loaded.config.collect == (block,)
         assert loaded.origins["collect[0].symbols"] == "flag --collect"
         assert loaded.origins["collect[0].channels"] == "default"
-    elsewhere = Collect(exchange="kraken", symbols=("*/EUR",))
-    assert 'flag --collect: collect[0].exchange: unknown exchange "kraken"' in refused(
+    elsewhere = Collect(exchange="krakn", symbols=("*/EUR",))
+    assert 'flag --collect: collect[0].exchange: unknown exchange "krakn"' in refused(
         None, overrides={"collect": (elsewhere,)}
     )
 
