@@ -38,6 +38,8 @@ from ingest.store.registry import Registry, State
 log = structlog.get_logger()
 
 _STATES_SECONDS = 1.0
+_HEALTH_SECONDS = 5.0
+_ANNOUNCEMENT_SECONDS = 300.0
 _PROGRESS_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0  # after the deadline: the last states, the connections
 
@@ -100,6 +102,8 @@ class Daemon:
                 group.create_task(self._pipeline.seal_by_age()),
                 group.create_task(self._pipeline.spill_over()),
                 group.create_task(self._save_states()),
+                group.create_task(self._save_health()),
+                group.create_task(self._ask_for_announcements()),
                 group.create_task(self._say_progress()),
                 group.create_task(Maintenance(self._url).run()),
             ]
@@ -201,7 +205,7 @@ class Daemon:
             self._instruments,
             new_adapter=venues.adapters(self._config, exchange),
             load=venues.listing(self._config, exchange),
-            register=lambda instruments: self._registry.register_instruments(exchange, instruments),
+            register=lambda instruments: self._registry.register_instruments(exchange, instruments, complete=True),
             admit=self._admit,
             repair=lambda rest, adapter: self._repair(exchange, rest, adapter),
         )
@@ -241,10 +245,35 @@ class Daemon:
             except Exception:
                 log.exception("states.not_saved")  # delivery goes on without it
 
+    async def _save_health(self) -> None:
+        """Write how each venue is, every few seconds."""
+        while True:
+            await asyncio.sleep(_HEALTH_SECONDS)
+            for exchange, collector in list(self._collectors.items()):
+                health = collector.health
+                try:
+                    await self._registry.save_health(exchange, *structs.astuple(health))
+                except IngestError as error:
+                    log.warning("health.not_saved", exchange=exchange, error=str(error))
+                except Exception:
+                    log.exception("health.not_saved", exchange=exchange)
+
+    async def _ask_for_announcements(self) -> None:
+        """Ask each venue for maintenance of its own, where it tells."""
+        while True:
+            for exchange, collector in list(self._collectors.items()):
+                try:
+                    collector.announced = await venues.announcement(self._config, exchange)
+                except Exception:
+                    log.exception("announcement.failed", exchange=exchange)  # collecting goes on without it
+            await asyncio.sleep(_ANNOUNCEMENT_SECONDS)
+
     async def _save_last_states(self) -> None:
         states = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
         try:
             await self._registry.save_states(states)
+            for exchange in self._collectors:
+                await self._registry.save_health(exchange, "stopped", "the daemon ended", None, None)
         except IngestError as error:
             log.warning("states.not_saved", error=str(error))
         finally:

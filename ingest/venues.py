@@ -8,7 +8,7 @@ from ingest.collect.selection import Settings, Subscription
 from ingest.config.model import Config
 from ingest.exchanges import ADAPTERS, REST_URLS
 from ingest.exchanges.adapter import Adapter, Options
-from ingest.exchanges.markets import load_instruments
+from ingest.exchanges.markets import load_announcement, load_instruments
 from ingest.records import Instrument
 
 NewAdapter = Callable[[Mapping[str, int]], Adapter]
@@ -55,6 +55,12 @@ def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Callab
     venue = config.exchanges[exchange]
     rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), ADAPTERS[exchange].kinds
     return lambda: load_instruments(exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+
+
+def announcement(config: Config, exchange: str) -> Awaitable[str | None]:
+    """What the exchange says of its own maintenance."""
+    venue = config.exchanges[exchange]
+    return load_announcement(exchange, rest_url=venue.rest_url, proxy=_secret(venue.proxy))
 
 
 def _secret(value: Any) -> str | None:

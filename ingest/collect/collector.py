@@ -8,8 +8,9 @@ import structlog
 from ingest import clock
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants, tick_after
+from ingest.collect.health import Health, judge
 from ingest.collect.poll import Poller
-from ingest.collect.selection import Settings, names, select, unlisted
+from ingest.collect.selection import Settings, names, select, unlisted, withdrawn
 from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Connection, Supervisor
 from ingest.errors import Blocked, Retryable
@@ -33,6 +34,10 @@ Call = Callable[..., Rest]
 
 _QUIET_CANDLES = 3
 _CANDLE_CALLS, _POLL_CALLS = 3, 3  # at a time
+_LISTING_SECONDS = 3600.0
+"""How often the venue's listing is asked for."""
+_CONFIRM_SECONDS = 60.0
+"""And how soon again, where it lacks what it had."""
 _SNAPSHOT_SECONDS = 15.0
 """How long a book waits for the snapshot of a subscription made anew, before its next change asks again."""
 
@@ -63,6 +68,9 @@ class Collector:
         rest_tap: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         self.states: dict[Stream, tuple[State, str | None]] = {}
+        self.announced: str | None = None  # what the venue says of its own maintenance
+        self._unreachable: Retryable | None = None  # why its listing cannot be had
+        self._rest: Rest | None = None
         self._settings = settings
         self._pipeline = pipeline
         self._instruments = instruments
@@ -78,6 +86,8 @@ class Collector:
         self._streams: set[Stream] = set()
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
+        self._listed: Mapping[str, bool] = {}  # by symbol: is it traded now?
+        self._withdrawn: dict[Stream, str] = {}  # by the latest listing
         self._slots: Limiter | None = None
         self._poller: Poller | None = None
         self._tasks: asyncio.TaskGroup | None = None  # of the sessions
@@ -90,6 +100,16 @@ class Collector:
             cadence_ns=settings.book_cadence_ns,
             silence_ns=settings.silence_ns,
         )
+
+    @property
+    def health(self) -> Health:
+        """How the venue is now."""
+        rest, unreachable = self._rest, self._unreachable
+        error = str(unreachable) if unreachable is not None else (rest.error if rest is not None else None)
+        state, detail = judge(list(self.states.values()), error=error, announced=self.announced)
+        if isinstance(unreachable, Blocked):
+            state = "blocked"
+        return Health(state, detail, *((rest.latency_ms, rest.free) if rest is not None else (None, None)))
 
     # What sessions need of their sink
 
@@ -141,6 +161,7 @@ class Collector:
         self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
         async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
+            self._rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
             self._poller = Poller(rest, adapter, self, self._catchup)
             async with asyncio.TaskGroup() as group:
@@ -205,28 +226,32 @@ class Collector:
         await self._slots.take(1)
 
     async def _follow_changes(self, adapter: Adapter) -> None:
-        """For ever: what a new configuration adds and takes away, and what the venue did not list before.
+        """For ever: what a new configuration, or the venue's listing, adds and takes away.
 
-        A stream that runs goes on while the configuration names it: a listing that lacks it for once proves nothing.
+        A stream that runs goes on while the configuration names it, until two listings in turn lack it: one proves
+        nothing.
         """
         again = Backoff(first_seconds=5.0, cap_seconds=300.0)
         while True:
             settings, told = self._settings, False
+            wait = again.next_seconds() if unlisted(settings, self._streams) else _LISTING_SECONDS
             try:
-                async with asyncio.timeout(again.next_seconds() if unlisted(settings, self._streams) else None):
+                async with asyncio.timeout(min(wait, _CONFIRM_SECONDS) if self._withdrawn else wait):
                     settings, told = await self._changes.get(), True
                     again.reset()
             except TimeoutError:
                 log.debug("exchange.listed_again", exchange=settings.exchange)
             progress = await self._prepare(settings)
             self._settings = settings
-            gone = [stream for stream in self._streams if not names(settings, stream)]
+            gone = {s: "not in the configuration any more" for s in self._streams if not names(settings, s)}
+            before, self._withdrawn = self._withdrawn, withdrawn(self._streams, self._listed)
+            gone |= {stream: reason for stream, reason in self._withdrawn.items() if stream in before}
             new = {stream: known for stream, known in progress.items() if stream not in self._streams}
-            if not (told or new):
+            if not (told or new or gone):
                 continue
-            self.feed.unfollow(gone, clock.now_ns())
+            self.feed.unfollow(list(gone), clock.now_ns())
             if self._poller is not None:
-                self._poller.unfollow(gone)
+                self._poller.unfollow(list(gone))
             for supervisor in list(self._supervisors):
                 stay = [stream for stream in supervisor.streams if stream not in gone]
                 if not stay:
@@ -236,7 +261,9 @@ class Collector:
                     supervisor.change(stay)
             self._start(new, adapter)
             self._streams.difference_update(gone)
-            self._set_state(gone, "stopped", "not in the configuration any more")
+            for stream, reason in gone.items():
+                self._set_state([stream], "stopped", reason)
+                self._withdrawn.pop(stream, None)
             self._live_before.difference_update(gone)
             log.info("streams.changed", exchange=settings.exchange, added=len(new), removed=len(gone))
 
@@ -246,16 +273,19 @@ class Collector:
         while True:
             try:
                 listed = await self._load()
+                self._listed = {instrument.symbol: instrument.active for instrument in listed}
                 wanted = select(settings, listed, self._any.channels)
                 chosen = list({instrument.symbol: instrument for instrument, _ in wanted}.values())
-                ids = await self._register(chosen)
+                ids = await self._register(listed)
                 self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
                 self._ids.update({self._any.key(instrument): ids[instrument.symbol] for instrument in chosen})
                 streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
                 # The venue may describe an instrument in other words now; its stream is the same.
+                self._unreachable = None
                 running = {(stream.instrument_id, stream.channel): stream for stream in self._streams}
                 return await self._admitted([running.get((s.instrument_id, s.channel), s) for s in streams])
             except Retryable as error:
+                self._unreachable = error
                 delay = max(backoff.next_seconds(), error.retry_after_seconds or 0.0)
                 if isinstance(error, Blocked):
                     delay = BLOCKED_RETRY_SECONDS

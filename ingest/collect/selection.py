@@ -1,7 +1,7 @@
 """What of a venue is collected: the settings, and the instruments and channels that they name. Pure."""
 
 import difflib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 import structlog
@@ -61,6 +61,18 @@ def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
         for subscription in settings.subscriptions
         for pattern in subscription.symbols
     )
+
+
+def withdrawn(streams: Collection[Stream], listed: Mapping[str, bool]) -> dict[Stream, str]:
+    """The streams whose instrument the listing (symbol → is it traded) lacks or shows halted, with the reason."""
+    found: dict[Stream, str] = {}
+    for stream in streams:
+        active = listed.get(stream.instrument.symbol)
+        if active is None:
+            found[stream] = "delisted: the venue lists it no more"
+        elif not active:
+            found[stream] = "halted by the venue"
+    return found
 
 
 def select(

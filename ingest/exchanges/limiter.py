@@ -42,6 +42,13 @@ class Limiter:
             await asyncio.sleep(delay)
             delay = self.delay_seconds(weight, clock.monotonic_ns(), keep=keep)
 
+    def free(self, now_ns: int) -> float:
+        """The share of the bucket that may be used at once."""
+        if now_ns < self._held_until_ns:
+            return 0.0
+        self.delay_seconds(0, now_ns)
+        return self._level / self._capacity
+
     def hold_until(self, time_ns: int) -> None:
         """The venue said when it will answer again."""
         self._held_until_ns = max(self._held_until_ns, time_ns)

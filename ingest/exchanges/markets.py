@@ -33,17 +33,10 @@ async def load_instruments(
     Numbers come as the venue's digits: ccxt is told to parse them as text. With `replies` (bodies by URL path)
     nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
     """
-    client: Any = getattr(ccxt, exchange)(
-        {"enableRateLimit": True, "timeout": 20_000, "aiohttp_trust_env": proxy is None}
-    )
-    client.number = str
+    client = _client(exchange, rest_url, proxy)
     if exchange in _TYPES:
         client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": _TYPES[exchange]}
     client.options["fetchCurrencies"] = False
-    if rest_url is not None:
-        client.urls["api"] = _at(client.urls["api"], rest_url.rstrip("/"))
-    if proxy is not None:
-        client.https_proxy = proxy
     if replies is not None:
         client.fetch = _from(replies)
     elif tap is not None:
@@ -64,6 +57,34 @@ def _at(urls: Any, host: str) -> Any:
     if isinstance(urls, dict):
         return {name: _at(url, host) for name, url in urls.items()}
     return _HOST.sub(host, urls) if isinstance(urls, str) else urls
+
+
+async def load_announcement(exchange: str, *, rest_url: str | None = None, proxy: str | None = None) -> str | None:
+    """What the venue says of its own maintenance, None where all is well or it says nothing (or cannot be asked)."""
+    client = _client(exchange, rest_url, proxy)
+    try:
+        if not client.has.get("fetchStatus"):
+            return None
+        status = await client.fetch_status()
+    except ccxt.BaseError:
+        return None  # its streams and REST calls tell the rest
+    finally:
+        await client.close()
+    if status.get("status") in ("ok", None):
+        return None
+    return f"the venue reports {status['status']}" + (f", until {status['eta']}" if status.get("eta") else "")
+
+
+def _client(exchange: str, rest_url: str | None, proxy: str | None) -> Any:
+    client: Any = getattr(ccxt, exchange)(
+        {"enableRateLimit": True, "timeout": 20_000, "aiohttp_trust_env": proxy is None}
+    )
+    client.number = str
+    if rest_url is not None:
+        client.urls["api"] = _at(client.urls["api"], rest_url.rstrip("/"))
+    if proxy is not None:
+        client.https_proxy = proxy
+    return client
 
 
 class _Seen:

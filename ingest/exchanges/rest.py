@@ -42,6 +42,13 @@ class Rest:
         self._proxy = proxy
         self._tap = tap
         self._session: aiohttp.ClientSession | None = None
+        self.latency_ms: int | None = None  # of the latest call that was answered
+        self.error: str | None = None  # what the latest call ended with, None when it was answered well
+
+    @property
+    def free(self) -> float:
+        """The share of the venue's limit that may be used at once."""
+        return self._limiter.free(clock.monotonic_ns())
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -61,17 +68,24 @@ class Rest:
         if self._session is None:
             raise RuntimeError("Rest is used outside of `async with`")
         await self._limiter.take(request.weight, keep=keep)
+        asked_ns = clock.monotonic_ns()
         try:
             async with self._session.get(request.url, headers=dict(request.headers), proxy=self._proxy) as response:
                 body = await response.read()
                 received_ns = clock.now_ns()
+                self.latency_ms = (clock.monotonic_ns() - asked_ns) // clock.MILLISECOND
+                self.error = None
                 if response.status != 200:
                     raise self._refusal(response, request, body)
                 if self._tap is not None:
                     self._tap(request.url, received_ns, body)
                 return Reply(body, received_ns, _date_ns(response.headers.get("Date")))
+        except (Blocked, Retryable) as error:
+            self.error = str(error)
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Retryable(f"{self._exchange}: cannot reach {_host(request.url)}: {_reason(error)}") from error
+            self.error = f"{self._exchange}: cannot reach {_host(request.url)}: {_reason(error)}"
+            raise Retryable(self.error) from error
 
     def _refusal(
         self, response: aiohttp.ClientResponse, request: Request, body: bytes

@@ -30,11 +30,17 @@ class Registry:
         if connection is not None:
             await connection.close()
 
-    async def register_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> dict[str, int]:
-        """Ids by unified symbol; what is new is added, what changed is updated."""
+    async def register_instruments(
+        self, exchange: str, instruments: Sequence[Instrument], *, complete: bool = False
+    ) -> dict[str, int]:
+        """Ids by unified symbol; what is new is added, what changed is updated.
+
+        `complete` says that these are all that the venue lists: what is missing twice, an hour apart, is delisted.
+        """
         described = [_describe(instrument) for instrument in instruments]
         rows = await self._fetch(
-            "register_instruments", {"exchange": exchange, "instruments": orjson.dumps(described).decode()}
+            "register_instruments",
+            {"exchange": exchange, "complete": complete, "instruments": orjson.dumps(described).decode()},
         )
         return dict(rows)
 
@@ -75,6 +81,21 @@ class Registry:
                     "details": [_shown(detail) for _, detail in states.values()],
                 },
             )
+
+    async def save_health(
+        self, exchange: str, state: str, detail: str | None, latency_ms: int | None, free: float | None
+    ) -> None:
+        """How the venue is now; its history is kept."""
+        await self._execute(
+            "save_exchange_health",
+            {
+                "exchange": exchange,
+                "state": state,
+                "detail": _shown(detail),
+                "latency_ms": latency_ms,
+                "free": None if free is None else round(free, 3),
+            },
+        )
 
     async def _fetch(self, name: str, parameters: dict[str, Any]) -> list[Any]:
         try:
