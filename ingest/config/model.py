@@ -24,9 +24,6 @@ from ingest.config.fields import (
 )
 from ingest.records import Channel
 
-NATIVE_EXCHANGES = ("binance",)
-"""Exchanges with an adapter of our own; the names that `[[collect]]` and `[exchanges.NAME]` accept."""
-
 DEFAULT_CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -206,6 +203,10 @@ class Retention(Table):
     order_books: Days = _kept(30, "order-book snapshots")
     trades: Days = _kept(365, "trades")
     quotes: Days = _kept(30, "quotes")
+    funding_rates: Days = _kept(FOREVER, "funding rates")
+    open_interest: Days = _kept(730, "figures of open interest")
+    mark_prices: Days = _kept(365, "mark prices")
+    liquidations: Days = _kept(FOREVER, "liquidations")
     candles_1m: Days = _kept(730, "one-minute candles, the exchange's and those made from trades,")
     book_1m: Days = _kept(730, "the minutes made from order-book snapshots")
     candles: Days = _kept(1825, "the rollups of 5 minutes to 4 hours")
@@ -231,6 +232,7 @@ class Compression(Table):
     order_books: DaysOrNever = _compressed(3, "order-book snapshots")
     trades: DaysOrNever = _compressed(3, "trades")
     quotes: DaysOrNever = _compressed(3, "quotes")
+    derivatives: DaysOrNever = _compressed(7, "funding rates, open interest, mark prices and liquidations")
     candles_1m: DaysOrNever = _compressed(7, "one-minute candles")
     rollups: DaysOrNever = _compressed(30, "rollups and of coarser candles")
 

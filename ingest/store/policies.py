@@ -28,6 +28,10 @@ RETENTION: Mapping[str, tuple[str, ...]] = {
     "order_books": ("order_books",),
     "trades": ("trades",),
     "quotes": ("quotes",),
+    "funding_rates": ("funding_rates",),
+    "open_interest": ("open_interest",),
+    "mark_prices": ("mark_prices",),
+    "liquidations": ("liquidations",),
     "candles_1m": ("candles_1m", "trade_candles_1m"),
     "book_1m": ("book_1m",),
     "candles": _COARSE,
@@ -43,6 +47,7 @@ COMPRESSION: Mapping[str, tuple[str, ...]] = {
     "order_books": ("order_books",),
     "trades": ("trades",),
     "quotes": ("quotes",),
+    "derivatives": ("funding_rates", "open_interest", "mark_prices", "liquidations"),
     "candles_1m": ("candles_1m",),
     "rollups": (*_ROLLUPS, "candles_coarse"),
 }

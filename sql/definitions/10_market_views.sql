@@ -102,6 +102,42 @@ SELECT q.time,
 FROM ingest.quotes q;
 COMMENT ON VIEW market.quotes IS 'Every change of the best bid and ask.';
 
+CREATE OR REPLACE VIEW market.funding_rates AS
+SELECT f.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = f.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = f.instrument_id) AS symbol,
+       f.instrument_id, f.rate, f.funding_time, f.received_at
+FROM ingest.funding_rates f;
+COMMENT ON VIEW market.funding_rates IS 'Funding rates of derivatives, every change of them: the last one before funding_time is the one that is paid.';
+
+CREATE OR REPLACE VIEW market.open_interest AS
+SELECT o.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = o.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = o.instrument_id) AS symbol,
+       o.instrument_id, o.amount, o.value, o.received_at
+FROM ingest.open_interest o;
+COMMENT ON VIEW market.open_interest IS 'How much is held in open positions of derivatives, one side counted.';
+
+CREATE OR REPLACE VIEW market.mark_prices AS
+SELECT m.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = m.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = m.instrument_id) AS symbol,
+       m.instrument_id, m.mark, m.index_price, m.received_at
+FROM ingest.mark_prices m;
+COMMENT ON VIEW market.mark_prices IS 'The prices at which positions in derivatives are valued, and the index behind them.';
+
+CREATE OR REPLACE VIEW market.liquidations AS
+SELECT l.time,
+       (SELECT e.name FROM ingest.instruments i JOIN ingest.exchanges e USING (exchange_id)
+        WHERE i.instrument_id = l.instrument_id) AS exchange,
+       (SELECT i.symbol FROM ingest.instruments i WHERE i.instrument_id = l.instrument_id) AS symbol,
+       l.instrument_id, l.side, l.price, l.amount, l.received_at
+FROM ingest.liquidations l;
+COMMENT ON VIEW market.liquidations IS 'Positions that were closed by force, as far as the exchange tells of them.';
+
 CREATE OR REPLACE VIEW market.tickers AS
 SELECT e.name AS exchange, i.symbol, t.*
 FROM ingest.tickers t

@@ -40,7 +40,8 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     found int := market.instrument_id($1, $2);
     channels text[] := ARRAY(SELECT DISTINCT s.channel FROM market.streams s
-                             UNION SELECT unnest(ARRAY['trades', 'candles', 'book', 'quotes', 'ticker']) ORDER BY 1);
+                             UNION SELECT unnest(ARRAY['trades', 'candles', 'book', 'quotes', 'ticker', 'funding', 'open_interest',
+                                                         'mark_price', 'liquidations']) ORDER BY 1);
     known text[];
 BEGIN
     IF $3 IS NULL OR NOT $3 = ANY (channels) THEN

@@ -10,7 +10,7 @@ BEGIN
             ('%', 'exchange', 'The exchange''s name, as ccxt gives it.'),
             ('%', 'symbol', 'The unified symbol, as ccxt gives it: BTC/USDT, BTC/USDT:USDT.'),
             ('%', 'instrument_id', 'The instrument: market.instrument_id(exchange, symbol) finds it, market.instruments lists all.'),
-            ('%', 'channel', 'What is collected: trades, candles, book, quotes or ticker.'),
+            ('%', 'channel', 'What is collected: trades, candles, book, quotes, ticker, funding, open_interest, mark_price or liquidations.'),
             ('ingest.exchanges', 'exchange_id', 'The number by which instruments name it.'),
             ('ingest.instruments', 'exchange_id', 'The venue: ingest.exchanges.'),
             -- instruments
@@ -196,10 +196,12 @@ BEGIN
         FROM columns c
         WHERE (c.relation, c.name) NOT IN (SELECT o.relation, o.name FROM own o)
         UNION ALL
-        -- Of a minute's books the view says what the rollup says.
-        SELECT 'market.book_1m', c.name, col_description(c.oid, a.attnum)
+        -- Of a minute's books the view says what the rollup says, and of derivatives what the table says.
+        SELECT replace(c.relation, 'ingest.', 'market.'), c.name, col_description(c.oid, a.attnum)
         FROM columns c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = c.name
-        WHERE c.relation = 'ingest.book_1m' AND c.name <> 'instrument_id'
+        WHERE c.relation IN ('ingest.book_1m', 'ingest.funding_rates', 'ingest.open_interest', 'ingest.mark_prices',
+                             'ingest.liquidations')
+          AND c.name NOT IN ('instrument_id', 'received_at')
     LOOP
         IF remark.says IS NOT NULL THEN
             EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', remark.relation, remark.name, remark.says);

@@ -10,7 +10,8 @@ written (name, privileges) AS (
     VALUES ('exchanges', 'INSERT, UPDATE'), ('instruments', 'INSERT, UPDATE'), ('streams', 'INSERT, UPDATE'),
            ('trades', 'INSERT'), ('quotes', 'INSERT'), ('order_books', 'INSERT'), ('tickers', 'INSERT, UPDATE'),
            ('candles_1m', 'INSERT, UPDATE'), ('candles_coarse', 'INSERT, UPDATE'),
-           ('funding_rates', 'INSERT, UPDATE'), ('open_interest', 'INSERT, UPDATE'), ('liquidations', 'INSERT'),
+           ('funding_rates', 'INSERT, UPDATE'), ('open_interest', 'INSERT, UPDATE'), ('mark_prices', 'INSERT, UPDATE'),
+           ('liquidations', 'INSERT'),
            ('gaps', 'INSERT, UPDATE'), ('backfill_jobs', 'INSERT, UPDATE'), ('exchange_status', 'INSERT, UPDATE'),
            ('rollup_changes', 'INSERT'), ('refresh_requests', 'INSERT'), ('rejected', 'INSERT, DELETE')
 ),

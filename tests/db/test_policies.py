@@ -152,6 +152,8 @@ def test_a_figure_changes_its_policy_and_nothing_else(url: str) -> None:
         ({"retention": {"candles_1d": 4000}}, "candles_1d", "policy_retention", "4000 days"),
         ({"retention": {"candles_1d": 4001}}, "candles_1d", "policy_retention", "4001 days"),
         ({"compression": {"quotes": 9}}, "quotes", "policy_compression", "9 days"),
+        ({"retention": {"mark_prices": 90}}, "mark_prices", "policy_retention", "90 days"),
+        ({"retention": {"liquidations": 4000}}, "liquidations", "policy_retention", "4000 days"),
     ):
         before, jobs, figures = ledger(url), rows(url, JOBS), rows(url, FIGURES)
         said: list[str] = []

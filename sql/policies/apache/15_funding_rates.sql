@@ -1,0 +1,2 @@
+-- Funding rates. Maintenance drops its old chunks.
+SELECT pg_temp.uphold('funding_rates');

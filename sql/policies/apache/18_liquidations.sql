@@ -1,0 +1,2 @@
+-- Positions closed by force. Maintenance drops its old chunks.
+SELECT pg_temp.uphold('liquidations');

@@ -1,0 +1,2 @@
+-- Funding rates.
+SELECT pg_temp.uphold('funding_rates', segment_by => 'instrument_id', order_by => 'time');
