@@ -248,6 +248,19 @@ Figure = Funding | OpenInterest | MarkPrice | Liquidation
 Row = Trade | Candle | OrderBook | Quote | Ticker | Figure
 """What a table of market data holds."""
 
+CHANNEL_OF: dict[type, Channel] = {
+    Trade: "trades",
+    Candle: "candles",
+    OrderBook: "book",
+    Quote: "quotes",
+    Ticker: "ticker",
+    Funding: "funding",
+    OpenInterest: "open_interest",
+    MarkPrice: "mark_price",
+    Liquidation: "liquidations",
+}
+"""The channel that brings a kind of row."""
+
 Record = Row | Reject
 """What a batch's table holds."""
 

@@ -6,15 +6,9 @@ is not stored, and never a hole that is not named.
 
 from msgspec import Struct, field
 
-from ingest.records import Candle, Channel, Gap, Mark, OrderBook, Quote, Record, Ticker, Trade
+from ingest.records import CHANNEL_OF, Channel, Gap, Mark, Record
 
-TABLE_OF: dict[Channel, type] = {
-    "trades": Trade,
-    "candles": Candle,
-    "book": OrderBook,
-    "quotes": Quote,
-    "ticker": Ticker,
-}
+TABLE_OF: dict[Channel, type] = {channel: table for table, channel in CHANNEL_OF.items()}
 
 
 class Batch(Struct):

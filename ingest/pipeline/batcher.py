@@ -3,9 +3,34 @@
 from msgspec import Struct
 
 from ingest.pipeline.batch import TABLE_OF, Batch
-from ingest.records import Candle, Gap, Item, Mark, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import (
+    Candle,
+    Funding,
+    Gap,
+    Item,
+    Liquidation,
+    Mark,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Reject,
+    Ticker,
+    Trade,
+)
 
-_ROW_BYTES: dict[type, int] = {Trade: 110, Candle: 190, OrderBook: 130, Quote: 140, Ticker: 220, Reject: 120}
+_ROW_BYTES: dict[type, int] = {
+    Trade: 110,
+    Candle: 190,
+    OrderBook: 130,
+    Quote: 140,
+    Ticker: 220,
+    Reject: 120,
+    Funding: 120,
+    OpenInterest: 120,
+    MarkPrice: 120,
+    Liquidation: 120,
+}
 _LEVEL_BYTES = 26
 _NOTE_BYTES = 200
 """Encoded sizes of a row, rounded up; a batch need not know them to the byte."""

@@ -15,9 +15,9 @@ import msgspec
 from msgspec import Struct, structs
 
 from ingest.pipeline.batch import TABLE_OF, Batch
-from ingest.records import Channel, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Row, Trade
+from ingest.records import CHANNEL_OF, Channel, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Row, Trade
 
-FORMAT = 1
+FORMAT = 2
 """Raised by a change that this version could not read: a new table, a field without a default."""
 PAGE_BYTES = 4096
 
@@ -25,7 +25,6 @@ _TYPE_OF: dict[str, type] = {**dict[str, type](TABLE_OF.items()), "rejected": Re
 NAME_OF = {table: name for name, table in _TYPE_OF.items()}
 """What a table is called on disk: its channel's name, or `rejected`."""
 
-_CHANNEL_OF = {table: channel for channel, table in TABLE_OF.items()}
 _BIGINT_MAX = 2**63 - 1
 _CRC_BYTES = 4
 _encode = msgspec.msgpack.Encoder().encode
@@ -69,7 +68,7 @@ class Head(Struct, frozen=True):
 
     @property
     def channel(self) -> Channel | None:
-        return _CHANNEL_OF.get(_TYPE_OF[self.table])
+        return CHANNEL_OF.get(_TYPE_OF[self.table])
 
 
 class Parcel(Struct, frozen=True):

@@ -23,8 +23,7 @@ from psycopg import AsyncConnection, AsyncCursor, sql
 from ingest import clock
 from ingest.clock import MILLISECOND
 from ingest.records import (
-    Candle,
-    Channel,
+    CHANNEL_OF,
     Gap,
     GapState,
     Instrument,
@@ -43,13 +42,6 @@ from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
 
-_CHANNEL: dict[type, Channel] = {
-    Trade: "trades",
-    Candle: "candles",
-    OrderBook: "book",
-    Quote: "quotes",
-    Ticker: "ticker",
-}
 _BIGINT_MAX = 2**63 - 1
 _REASON_MAX = 300
 _ALL_BUT_TABS_AND_LINES = bytes(byte for byte in range(256) if byte not in b"\t\n")
@@ -329,7 +321,7 @@ async def _advance(
 
     `stored` counts its new rows by instrument (None: all are new).
     """
-    channel = _CHANNEL.get(type(records[0]))
+    channel = CHANNEL_OF.get(type(records[0]))
     if channel is None:
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
@@ -378,7 +370,7 @@ def _earliest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
 
 def _missing(record: Record, reason: str) -> list[Gap]:
     """The gap that a refused row leaves: its id, or its moment. Repair may find it better told by REST."""
-    channel = _CHANNEL.get(type(record))
+    channel = CHANNEL_OF.get(type(record))
     if channel is None or isinstance(record, Reject | Ticker):
         return []
     at_ns, opened_ns = _possible(record.time_ns), _possible(record.received_ns) or clock.now_ns()

@@ -12,7 +12,20 @@ from typing import Any
 from msgspec import Struct
 
 from ingest.clock import SECOND
-from ingest.records import Candle, CandleSource, Levels, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Funding,
+    Levels,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Reject,
+    Ticker,
+    Trade,
+)
 
 _NULL = "\\N"
 _SOURCES = {source: str(source.value) for source in CandleSource}
@@ -154,6 +167,43 @@ def encode_tickers(tickers: Sequence[Ticker]) -> bytes:
     ).encode()
 
 
+def encode_funding(rates: Sequence[Funding]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(f.time_ns)}\t{f.instrument_id}\t{f.rate}\t{_time_or_null(f.funding_ns)}\t"
+            f"{timestamp(f.received_ns)}\n"
+            for f in rates
+        ]
+    ).encode()
+
+
+def encode_open_interest(figures: Sequence[OpenInterest]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(o.time_ns)}\t{o.instrument_id}\t{o.amount}\t{_or_null(o.value)}\t{timestamp(o.received_ns)}\n"
+            for o in figures
+        ]
+    ).encode()
+
+
+def encode_mark_prices(prices: Sequence[MarkPrice]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(m.time_ns)}\t{m.instrument_id}\t{m.mark}\t{_or_null(m.index)}\t{timestamp(m.received_ns)}\n"
+            for m in prices
+        ]
+    ).encode()
+
+
+def encode_liquidations(orders: Sequence[Liquidation]) -> bytes:
+    return "".join(
+        [
+            f"{timestamp(o.time_ns)}\t{o.instrument_id}\t{o.side}\t{o.price}\t{o.amount}\t{timestamp(o.received_ns)}\n"
+            for o in orders
+        ]
+    ).encode()
+
+
 def encode_rejects(rejects: Sequence[Reject]) -> bytes:
     return "".join(
         [
@@ -235,6 +285,30 @@ TABLES: dict[type, Table] = {
         encode_tickers,
         merge="merge_tickers",
         latest_only=True,
+    ),
+    Funding: Table(
+        "funding_rates",
+        ("time", "instrument_id", "rate", "funding_time", "received_at"),
+        encode_funding,
+        merge="merge_funding_rates",
+    ),
+    OpenInterest: Table(
+        "open_interest",
+        ("time", "instrument_id", "amount", "value", "received_at"),
+        encode_open_interest,
+        merge="merge_open_interest",
+    ),
+    MarkPrice: Table(
+        "mark_prices",
+        ("time", "instrument_id", "mark", "index_price", "received_at"),
+        encode_mark_prices,
+        merge="merge_mark_prices",
+    ),
+    Liquidation: Table(
+        "liquidations",
+        ("time", "instrument_id", "side", "price", "amount", "received_at"),
+        encode_liquidations,
+        merge="merge_liquidations",
     ),
     Reject: Table(
         "rejected",

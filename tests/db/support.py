@@ -10,10 +10,14 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.records import (
     Candle,
     CandleSource,
+    Funding,
     Gap,
     Instrument,
     Levels,
+    Liquidation,
     Mark,
+    MarkPrice,
+    OpenInterest,
     OrderBook,
     Quote,
     Reject,
@@ -104,6 +108,22 @@ def ticker(*, time_ns: int = NOON, instrument_id: int = 1, last: str | None = "1
     return Ticker(instrument_id, time_ns, last, *values, time_ns + 9_000)
 
 
+def funding(*, time_ns: int = NOON, instrument_id: int = 1, rate: str = "0.00010000") -> Funding:
+    return Funding(instrument_id, time_ns, rate, NOON + 4 * 60 * MINUTE, time_ns + 9_000)
+
+
+def open_interest(*, time_ns: int = NOON, instrument_id: int = 1, value: str | None = "5e9") -> OpenInterest:
+    return OpenInterest(instrument_id, time_ns, "81234.567", value, time_ns + 9_000)
+
+
+def mark_price(*, time_ns: int = NOON, instrument_id: int = 1, index: str | None = "100.20") -> MarkPrice:
+    return MarkPrice(instrument_id, time_ns, "100.10", index, time_ns + 9_000)
+
+
+def liquidation(*, time_ns: int = NOON, instrument_id: int = 1, side: Side = "sell", price: str = "99") -> Liquidation:
+    return Liquidation(instrument_id, time_ns, side, price, "0.50", time_ns + 9_000)
+
+
 def moment(time_ns: int) -> datetime:
     """The time cut to microseconds, by integers alone."""
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
@@ -139,6 +159,23 @@ def ticker_row(t: Ticker) -> tuple[Any, ...]:
     day = (t.open_24h, t.high_24h, t.low_24h, t.volume_24h, t.quote_volume_24h)
     numbers = map(_number, (t.last, t.bid, t.bid_amount, t.ask, t.ask_amount, *day))
     return (t.instrument_id, moment(t.time_ns), *numbers, moment(t.received_ns))
+
+
+def funding_row(f: Funding) -> tuple[Any, ...]:
+    paid = None if f.funding_ns is None else moment(f.funding_ns)
+    return (moment(f.time_ns), f.instrument_id, _number(f.rate), paid, moment(f.received_ns))
+
+
+def open_interest_row(o: OpenInterest) -> tuple[Any, ...]:
+    return (moment(o.time_ns), o.instrument_id, _number(o.amount), _number(o.value), moment(o.received_ns))
+
+
+def mark_price_row(m: MarkPrice) -> tuple[Any, ...]:
+    return (moment(m.time_ns), m.instrument_id, _number(m.mark), _number(m.index), moment(m.received_ns))
+
+
+def liquidation_row(o: Liquidation) -> tuple[Any, ...]:
+    return (moment(o.time_ns), o.instrument_id, o.side, _number(o.price), _number(o.amount), moment(o.received_ns))
 
 
 def gap_row(g: Gap) -> tuple[Any, ...]:

@@ -28,7 +28,19 @@ from ingest.store.copy_writer import CopyWriter
 from ingest.store.database import connect_sync
 from tests.conftest import TestServer
 from tests.db.logins import login
-from tests.db.support import DAY, NOON, book, candle, quote, ticker, trade
+from tests.db.support import (
+    DAY,
+    NOON,
+    book,
+    candle,
+    funding,
+    liquidation,
+    mark_price,
+    open_interest,
+    quote,
+    ticker,
+    trade,
+)
 
 Rows = dict[str, list[Any]]
 Say = Callable[[str], None]
@@ -74,6 +86,10 @@ async def _fill(url: str, instruments: dict[int, Instrument]) -> None:
         await writer.write([book(time_ns=t, asks=()) for t in times])
         await writer.write([quote(time_ns=t, sequence=n) for n, t in enumerate(times)])
         await writer.write([ticker(), ticker(instrument_id=2, last=None)])
+        await writer.write([funding(time_ns=t) for t in times])
+        await writer.write([open_interest(time_ns=t, value=None) for t in times])
+        await writer.write([mark_price(time_ns=t) for t in times])
+        await writer.write([liquidation(time_ns=t) for t in times])
         await writer.write([Reject("binance", "a stream", "a \\ reason", bytes(range(256)), NOON)])
     finally:
         await writer.close()

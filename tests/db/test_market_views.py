@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from ingest.clock import MINUTE
-from ingest.records import CandleSource, Gap, Instrument, Mark
+from ingest.records import CHANNELS, CandleSource, Gap, Instrument, Mark
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
 from tests.conftest import Fetch
@@ -83,9 +83,9 @@ async def test_gaps_streams_and_tickers(writer: CopyWriter, fetch: Fetch) -> Non
     )
     idle, reached = ("starting", None, 0, 0, *[None] * 4), (3, *map(moment, (NOON, NOON + MINUTE, NOON - MINUTE)))
     assert streams == [
-        *(("binance", "BTC/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker")),
+        *(("binance", "BTC/USDT", channel, *idle) for channel in sorted(CHANNELS) if channel != "trades"),
         ("binance", "BTC/USDT", "trades", "starting", moment(trades(3)[-1].time_ns), 3, 0, *reached),
-        *(("binance", "ETH/USDT", channel, *idle) for channel in ("book", "candles", "quotes", "ticker", "trades")),
+        *(("binance", "ETH/USDT", channel, *idle) for channel in sorted(CHANNELS)),
     ]
     fetch(
         "INSERT INTO ingest.tickers (instrument_id, time, last, received_at) VALUES (2, %s, 5, %s)",

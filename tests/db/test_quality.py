@@ -11,18 +11,53 @@ import psycopg
 import pytest
 from psycopg import errors, sql
 
-from ingest.records import Candle, OrderBook, Quote, Row, Ticker, Trade
+from ingest.records import (
+    Candle,
+    Funding,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Row,
+    Ticker,
+    Trade,
+)
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.rows import TABLES
 from tests.conftest import Fetch
-from tests.db.support import NOON, book, candle, quote, stored_rejects, stored_tickers, ticker, trade
+from tests.db.support import (
+    NOON,
+    book,
+    candle,
+    funding,
+    liquidation,
+    mark_price,
+    open_interest,
+    quote,
+    stored_rejects,
+    stored_tickers,
+    ticker,
+    trade,
+)
 
 _PRICES = ("0", "-1", "NaN", "Infinity", "-Infinity")
 _AMOUNTS = ("-1", "NaN", "Infinity", "-Infinity")
+_NO_NUMBER = ("NaN", "Infinity", "-Infinity")
 
 Change = dict[str, Any]
 
-GOOD: dict[type, Callable[..., Any]] = {Trade: trade, Candle: candle, OrderBook: book, Quote: quote, Ticker: ticker}
+GOOD: dict[type, Callable[..., Any]] = {
+    Trade: trade,
+    Candle: candle,
+    OrderBook: book,
+    Quote: quote,
+    Ticker: ticker,
+    Funding: funding,
+    OpenInterest: open_interest,
+    MarkPrice: mark_price,
+    Liquidation: liquidation,
+}
 
 
 def each(name: str, values: tuple[str, ...]) -> list[Change]:
@@ -63,6 +98,10 @@ IMPOSSIBLE: dict[type, list[Change]] = {
         *(change for name in ("bid_amount", "ask_amount", "volume_24h") for change in each(name, _AMOUNTS)),
         *each("quote_volume_24h", _AMOUNTS),
     ],
+    Funding: each("rate", (*_NO_NUMBER, "", "0.01%")),
+    OpenInterest: [*each("amount", _AMOUNTS), *each("value", _AMOUNTS)],
+    MarkPrice: [*each("mark", _PRICES), *each("index", _PRICES)],
+    Liquidation: [*each("price", _PRICES), *each("amount", _PRICES), {"side": "long"}],
 }
 CASES = [(kind, change) for kind, changes in IMPOSSIBLE.items() for change in changes]
 
@@ -131,6 +170,30 @@ BY_HAND = {
                 *("{1}", "{}", "{1,2,3}", "{{1,2}}", "{{1},{2}}", "[0:1]={1,2}", "[2:3]={1,2}"),
             ),
         ),
+        "time": ("infinity", "-infinity"),
+    },
+    "ingest.funding_rates": {
+        "base": "'2026-11-21', 1, -0.5, '2026-11-21', now()",
+        "columns": "time, instrument_id, rate, funding_time, received_at",
+        "rate": _NO_NUMBER,
+        **dict.fromkeys(("time", "funding_time"), ("infinity", "-infinity")),
+    },
+    "ingest.open_interest": {
+        "base": "'2026-11-21', 1, 0, 0, now()",
+        "columns": "time, instrument_id, amount, value, received_at",
+        **dict.fromkeys(("amount", "value"), _AMOUNTS),
+        "time": ("infinity", "-infinity"),
+    },
+    "ingest.mark_prices": {
+        "base": "'2026-11-21', 1, 5, 6, now()",
+        "columns": "time, instrument_id, mark, index_price, received_at",
+        **dict.fromkeys(("mark", "index_price"), _PRICES),
+        "time": ("infinity", "-infinity"),
+    },
+    "ingest.liquidations": {
+        "base": "'2026-11-21', 1, 'sell', 5, 1, now()",
+        "columns": "time, instrument_id, side, price, amount, received_at",
+        **dict.fromkeys(("price", "amount"), _PRICES),
         "time": ("infinity", "-infinity"),
     },
 }

@@ -26,6 +26,8 @@ from tests.db.support import (
     candle,
     candle_row,
     expected,
+    mark_price,
+    mark_price_row,
     moment,
     quote,
     quote_row,
@@ -228,24 +230,28 @@ async def test_records_that_the_database_refused(database_url: str, fetch: Fetch
     fetch("ALTER TABLE ingest.order_books ADD CONSTRAINT never CHECK (received_at < '2000-01-01')")
     fetch("ALTER TABLE ingest.quotes ADD CONSTRAINT never CHECK (received_at < '2000-01-01')")
     fetch("ALTER TABLE ingest.tickers ADD CONSTRAINT never CHECK (received_at < '2000-01-01')")
+    fetch("ALTER TABLE ingest.mark_prices ADD CONSTRAINT never CHECK (received_at < '2000-01-01')")
     writer = CopyWriter(database_url, role="test", instruments={1: BTC})
     try:
-        for record in (trade(), candle(), book(), quote(), ticker()):
+        for record in (trade(), candle(), book(), quote(), ticker(), mark_price()):
             assert (await writer.write([record])).rejected == 1
     finally:
         await writer.close()
     assert [row[2] for row in stored_rejects(fetch)] == [
-        f"BTC/USDT {table}" for table in ("trades", "candles_1m", "order_books", "quotes", "tickers")
+        f"BTC/USDT {table}" for table in ("trades", "candles_1m", "order_books", "quotes", "tickers", "mark_prices")
     ]
-    for table in ("trades", "candles_1m", "order_books", "quotes", "tickers"):
+    for table in ("trades", "candles_1m", "order_books", "quotes", "tickers", "mark_prices"):
         fetch(f"ALTER TABLE ingest.{table} DROP CONSTRAINT never")
     outcome = await rejected_retry._retry(Config(), database_url, None, None)
-    assert (outcome.settled, outcome.stored, outcome.failing.total()) == (5, 5, 0)
+    assert (outcome.settled, outcome.stored, outcome.failing.total()) == (6, 6, 0)
     assert stored_trades(fetch) == expected(trade())
     assert stored_candles(fetch) == [candle_row(candle())]
     assert stored_books(fetch) == [book_row(book())]
     assert stored_quotes(fetch) == [quote_row(quote())]
     assert stored_tickers(fetch) == [ticker_row(ticker())]
+    assert fetch("SELECT time, instrument_id, mark, index_price, received_at FROM ingest.mark_prices") == [
+        mark_price_row(mark_price())
+    ]
     assert stored_rejects(fetch) == []
 
 

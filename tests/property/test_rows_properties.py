@@ -11,7 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.records import Candle, CandleSource, Channel, Gap, GapState, OrderBook, Quote, Reject, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Channel,
+    Funding,
+    Gap,
+    GapState,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Reject,
+    Side,
+    Ticker,
+    Trade,
+)
 from ingest.store.database import connect_sync
 from ingest.store.notes import encode_gaps
 from ingest.store.rows import TABLES, printable, timestamp
@@ -32,6 +48,7 @@ MICROSECONDS_2262 = 2**63 // 1000
 TIMES = st.integers(1_000_000_000, (MICROSECONDS_2262 - 1) * 1_000 + 999)
 IDS = st.integers(-(2**31), 2**31 - 1)
 BIG = st.none() | st.integers(-(2**63), 2**63 - 1)
+SIDES: st.SearchStrategy[Side] = st.sampled_from(("buy", "sell"))
 LEVELS = st.lists(st.tuples(DECIMALS, DECIMALS), max_size=8).map(tuple)
 
 
@@ -155,6 +172,35 @@ def test_quotes_and_tickers(connection: psycopg.Connection, quotes: list[Quote],
                     assert value == given_values[name]
                 else:
                     assert value == number(given_values[name])
+
+
+@EXAMPLES
+@given(
+    rates=st.lists(st.builds(Funding, IDS, TIMES, DECIMALS, st.none() | TIMES, TIMES), min_size=1, max_size=8),
+    interest=st.lists(st.builds(OpenInterest, IDS, TIMES, DECIMALS, OPTIONAL, TIMES), min_size=1, max_size=8),
+    marks=st.lists(st.builds(MarkPrice, IDS, TIMES, DECIMALS, OPTIONAL, TIMES), min_size=1, max_size=8),
+    orders=st.lists(st.builds(Liquidation, IDS, TIMES, SIDES, DECIMALS, DECIMALS, TIMES), min_size=1, max_size=8),
+)
+def test_figures_of_derivatives(
+    connection: psycopg.Connection,
+    rates: list[Funding],
+    interest: list[OpenInterest],
+    marks: list[MarkPrice],
+    orders: list[Liquidation],
+) -> None:
+    assert through_copy(connection, rates, "time, instrument_id, rate, funding_time, received_at") == [
+        (moment(f.time_ns), f.instrument_id, number(f.rate), moment(f.funding_ns), moment(f.received_ns)) for f in rates
+    ]
+    assert through_copy(connection, interest, "time, instrument_id, amount, value, received_at") == [
+        (moment(o.time_ns), o.instrument_id, number(o.amount), number(o.value), moment(o.received_ns)) for o in interest
+    ]
+    assert through_copy(connection, marks, "time, instrument_id, mark, index_price, received_at") == [
+        (moment(m.time_ns), m.instrument_id, number(m.mark), number(m.index), moment(m.received_ns)) for m in marks
+    ]
+    assert through_copy(connection, orders, "time, instrument_id, side::text, price, amount, received_at") == [
+        (moment(o.time_ns), o.instrument_id, o.side, number(o.price), number(o.amount), moment(o.received_ns))
+        for o in orders
+    ]
 
 
 @EXAMPLES

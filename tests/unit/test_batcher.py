@@ -12,9 +12,13 @@ from ingest.records import (
     Candle,
     CandleSource,
     Channel,
+    Funding,
     Gap,
     Item,
+    Liquidation,
     Mark,
+    MarkPrice,
+    OpenInterest,
     OrderBook,
     Quote,
     Record,
@@ -35,7 +39,13 @@ CANDLE = Candle(1, T0, "1", "1", "1", "1", "1", None, None, None, None, CandleSo
 BOOK = OrderBook(1, T0, None, None, (("1", "1"),) * 20, (("2", "1"),) * 20, True, T0)
 QUOTE = Quote(1, T0, 5, "1", "1", "2", "1", T0)
 TICKER = Ticker(1, T0, "1", None, None, None, None, None, None, None, None, None, T0)
-ROWS: list[Row] = [trade(), CANDLE, BOOK, QUOTE, TICKER]
+FIGURES: list[Row] = [
+    Funding(1, T0, "0.0001", T0, T0),
+    OpenInterest(1, T0, "1", "2", T0),
+    MarkPrice(1, T0, "1", "2", T0),
+    Liquidation(1, T0, "sell", "1", "2", T0),
+]
+ROWS: list[Row] = [trade(), CANDLE, BOOK, QUOTE, TICKER, *FIGURES]
 
 
 def test_sealed_by_the_row_that_fills_it() -> None:

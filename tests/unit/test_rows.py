@@ -5,7 +5,23 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from ingest.records import Candle, CandleSource, Gap, Mark, OrderBook, Quote, Reject, Side, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Funding,
+    Gap,
+    Liquidation,
+    Mark,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Reject,
+    Row,
+    Side,
+    Ticker,
+    Trade,
+)
 from ingest.store import rows
 from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import (
@@ -121,6 +137,23 @@ def test_order_books() -> None:
     )  # fmt: skip
 
 
+FIGURES: list[tuple[Row, bytes]] = [
+    (Funding(7, NOON, "-0.00010000", None, NOON), b"-0.00010000\t\\N"),
+    (Funding(7, NOON, "1e-5", NOON + 1_999, NOON), b"1e-5\t2026-11-21 12:00:00.000001+00"),
+    (OpenInterest(7, NOON, "0", None, NOON), b"0\t\\N"),
+    (OpenInterest(7, NOON, "0.10", "64.000", NOON), b"0.10\t64.000"),
+    (MarkPrice(7, NOON, "1.50", None, NOON), b"1.50\t\\N"),
+    (MarkPrice(7, NOON, "1.50", "1.49", NOON), b"1.50\t1.49"),
+    (Liquidation(7, NOON, "sell", "1.50", "3", NOON), b"sell\t1.50\t3"),
+]
+
+
+@pytest.mark.parametrize(("row", "told"), FIGURES)
+def test_figures_of_derivatives(row: Row, told: bytes) -> None:
+    time = b"2026-11-21 12:00:00.000000+00"
+    assert TABLES[type(row)].encode([row, row]) == 2 * (time + b"\t7\t" + told + b"\t" + time + b"\n")
+
+
 def test_gaps_and_marks() -> None:
     whole = Gap(2, "book", "cut", NOON, NOON + 1_999, 5, 6, "nul \0, lone \ud800", "unrecoverable", NOON + 999)
     assert encode_gaps([Gap(1, "trades", "a\tb", from_id=5, opened_ns=NOON), whole]) == {
@@ -162,7 +195,8 @@ def test_as_many_fields_as_columns() -> None:
     book = OrderBook(7, NOON, NOON, 9, (), (), True, NOON)
     quote = Quote(7, NOON, 9, "1", "2", "3", "4", NOON)
     ticker = Ticker(7, NOON, None, None, None, None, None, None, None, None, None, None, NOON)
-    records = (TRADE, candle, book, quote, ticker, Reject("x", "y", "z", b"", NOON))
+    figures = (row for row, _ in FIGURES)
+    records = (TRADE, candle, book, quote, ticker, *figures, Reject("x", "y", "z", b"", NOON))
     assert {type(record) for record in records} == set(TABLES)
     for record in records:
         table = TABLES[type(record)]

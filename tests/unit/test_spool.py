@@ -19,7 +19,22 @@ from ingest.pipeline.batch import Batch
 from ingest.pipeline.spool import Spool, SpoolError, SpoolFull
 from ingest.pipeline.spool_files import Segment, running_pid
 from ingest.pipeline.spool_index import Index
-from ingest.records import Candle, CandleSource, Gap, Mark, OrderBook, Quote, Record, Reject, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Funding,
+    Gap,
+    Liquidation,
+    Mark,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Record,
+    Reject,
+    Ticker,
+    Trade,
+)
 
 T0 = 1_795_262_400_000_000_000
 MANY = 100_000_000
@@ -29,6 +44,12 @@ CANDLE = Candle(1, T0, "1", "2", "0.5", "1.5", "10", "15.0", 7, None, "2", Candl
 BOOK = OrderBook(2, T0, T0 - 5, 99, (("1", "2"), ("0.9", "3")), (("1.1", "2"),), False, T0 + 3)
 QUOTE = Quote(3, T0, 2**63 - 1, "1", "2", "3", "4", T0 + 4)
 TICKER = Ticker(4, T0, None, "1", None, "2", None, None, None, None, None, "5", T0 + 5)
+FIGURES = [
+    Funding(5, T0, "-0.0001", T0 + 6, T0 + 7),
+    OpenInterest(5, T0, "10", None, T0 + 7),
+    MarkPrice(5, T0, "10", "9.9", T0 + 7),
+    Liquidation(5, T0, "sell", "10", "1", T0 + 7),
+]
 REJECT = Reject("binance", "BTC/USDT trades", "not a price: é\t", b"\x00\xff{", T0 + 6)
 
 
@@ -59,7 +80,7 @@ def files(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "record", [TRADE, CANDLE, BOOK, QUOTE, TICKER, REJECT], ids=lambda record: type(record).__name__
+    "record", [TRADE, CANDLE, BOOK, QUOTE, TICKER, *FIGURES, REJECT], ids=lambda record: type(record).__name__
 )
 def test_a_batch_comes_back_whole(tmp_path: Path, record: Record) -> None:
     gaps = [Gap(1, "trades", "line lost: ü", T0, None, 5, None, "pong\n", "unrecoverable"), Gap(2, "book", "x")]

@@ -11,7 +11,20 @@ from ingest.errors import ConfigError
 from ingest.pipeline import parcel, spool_view
 from ingest.pipeline.batch import Batch
 from ingest.pipeline.spool import Spool, SpoolError
-from ingest.records import Candle, CandleSource, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Funding,
+    Gap,
+    GapState,
+    Mark,
+    OrderBook,
+    Quote,
+    Record,
+    Reject,
+    Ticker,
+    Trade,
+)
 
 T0 = 1_795_262_400_000_000_000
 MANY = 100_000_000
@@ -185,6 +198,7 @@ def test_what_the_gap_of_each_channel_says(tmp_path: Path) -> None:
         (batch(book(T0, 8), book(late, None)), Gap(1, "book", CAUSE, T0, late, state=GONE)),
         (batch(Quote(1, T0, 4, "1", "1", "2", "1", T0)), Gap(1, "quotes", CAUSE, T0, T0, 4, 4, state=GONE)),
         (batch(ticker), Gap(1, "ticker", CAUSE, T0, T0, state=GONE)),
+        (batch(Funding(1, T0, "0", None, T0)), Gap(1, "funding", CAUSE, T0, T0, state=GONE)),
         (batch(Reject("x", "y", "z", b"{", T0)), None),
     ]
     spooled(tmp_path, *[whole for whole, _ in cases])
