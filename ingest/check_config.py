@@ -15,8 +15,10 @@ from ingest.config.secret import redact_dsn
 from ingest.config.source import DEFAULT, Loaded, explain
 from ingest.errors import Exit, Retryable
 from ingest.estimate import (
+    MAJOR_LIQUIDATIONS,
     MAJOR_QUOTES,
     MAJOR_TRADES,
+    ORDINARY_LIQUIDATIONS,
     ORDINARY_QUOTES,
     ORDINARY_TRADES,
     ChannelEstimate,
@@ -28,9 +30,10 @@ from ingest.records import Instrument
 
 _SHOWN = 5
 _NOTES = (
-    f"Trades and quotes are typical figures: {MAJOR_TRADES:,} and {MAJOR_QUOTES:,} a day of a major pair, "
-    f"{ORDINARY_TRADES:,} and {ORDINARY_QUOTES:,} of another; a busy day has several times as many. A GB is 10⁹ "
-    "bytes, uncompressed, with indexes, without rollups and WAL."
+    f"Trades, quotes and liquidations are typical figures: {MAJOR_TRADES:,}, {MAJOR_QUOTES:,} and "
+    f"{MAJOR_LIQUIDATIONS:,} a day of a major pair, {ORDINARY_TRADES:,}, {ORDINARY_QUOTES:,} and "
+    f"{ORDINARY_LIQUIDATIONS:,} of another; a busy day has several times as many. A GB is 10⁹ bytes, "
+    "uncompressed, with indexes, without rollups and WAL."
 )
 
 

@@ -8,6 +8,9 @@ An estimate of size, not a promise. It rests on these assumptions:
   3,000,000 and 100,000 quotes. Binance's own 24-hour figures of BTC/USDT were 0.7 to 1.6 million trades on four days
   of 2021 to 2024; half a minute of three small pairs in 2021 had quotes at a rate of 3,000 to 210,000 a day. A busy
   day has several times as many. Aggregate trades (`trade_stream = "aggTrade"`) are fewer, and are not told apart.
+- Derivatives: a mark price each second and open interest each three seconds, the cadence of the venues that stream
+  them (86,400 and 28,800 a day, at most), a funding rate that changes with each minute's premium (1,440), and 2,000
+  liquidations of a major pair, 100 of an ordinary one; a crash has many times as many. Nobody measured these yet.
 - Bytes a row, with its share of the indexes, uncompressed: `hypertable_size` over rows after COPY of 200,000 rows of
   20 instruments in the order of their times, 10,000 a batch (of books deeper than 20 levels, 3,000 to 100,000 rows),
   on PostgreSQL 17.12 with TimescaleDB 2.19.3. `tests/db/test_estimate.py` repeats it with fewer rows. Books of more
@@ -32,6 +35,7 @@ _MAJOR_QUOTES = frozenset({"USDT", "USDC", "FDUSD", "USD"})
 
 MAJOR_TRADES, ORDINARY_TRADES = 1_000_000, 30_000
 MAJOR_QUOTES, ORDINARY_QUOTES = 3_000_000, 100_000
+MAJOR_LIQUIDATIONS, ORDINARY_LIQUIDATIONS = 2_000, 100
 """Rows a day of one instrument."""
 
 TABLES: dict[Channel, str] = {
@@ -40,8 +44,21 @@ TABLES: dict[Channel, str] = {
     "book": "order_books",
     "quotes": "quotes",
     "ticker": "tickers",
+    "funding": "funding_rates",
+    "open_interest": "open_interest",
+    "mark_price": "mark_prices",
+    "liquidations": "liquidations",
 }
-_ROW_BYTES: dict[Channel, int] = {"trades": 174, "candles": 167, "quotes": 166, "ticker": 250}
+_ROW_BYTES: dict[Channel, int] = {
+    "trades": 174,
+    "candles": 167,
+    "quotes": 166,
+    "ticker": 250,
+    "funding": 103,
+    "open_interest": 101,
+    "mark_price": 103,
+    "liquidations": 171,
+}
 _BOOK_BYTES = (
     *((1, 239), (5, 453), (10, 726), (20, 1_213), (30, 1_681), (40, 2_098), (50, 2_097)),
     *((100, 2_292), (200, 4_113), (500, 10_458), (1_000, 18_571)),
@@ -100,8 +117,14 @@ def rows_per_day(channel: Channel, symbol: str, *, cadence_seconds: float) -> in
             return 1_440
         case "book":
             return round(_DAY_SECONDS / cadence_seconds)
-        case "ticker":
+        case "ticker" | "mark_price":
             return _DAY_SECONDS
+        case "open_interest":
+            return _DAY_SECONDS // 3
+        case "funding":
+            return 1_440
+        case "liquidations":
+            return MAJOR_LIQUIDATIONS if is_major(symbol) else ORDINARY_LIQUIDATIONS
 
 
 def row_bytes(channel: Channel, *, depth: int) -> int:

@@ -9,7 +9,7 @@ import pytest
 from psycopg import sql
 
 from ingest.estimate import TABLES, row_bytes
-from ingest.records import Channel, Row
+from ingest.records import CHANNEL_OF, Channel, Row
 from ingest.store import rows
 from tests.db import traffic
 
@@ -32,7 +32,7 @@ def measured_bytes(url: str, records: Iterator[Row], count: int) -> float:
     return float(size / count)
 
 
-@pytest.mark.parametrize("channel", ["trades", "candles", "quotes"])
+@pytest.mark.parametrize("channel", traffic.TRAFFIC)
 def test_the_size_of_a_row(channel: Channel, database_url: str) -> None:
     size = measured_bytes(database_url, traffic.TRAFFIC[channel](ROWS), ROWS)
     assert size == pytest.approx(row_bytes(channel, depth=20), rel=0.1)
@@ -45,6 +45,4 @@ def test_the_size_of_a_book(depth: int, count: int, database_url: str) -> None:
 
 
 def test_every_channel_has_the_table_that_its_rows_go_to() -> None:
-    kinds = {"trades": "Trade", "candles": "Candle", "book": "OrderBook", "quotes": "Quote", "ticker": "Ticker"}
-    by_kind = {kind.__name__: table.name for kind, table in rows.TABLES.items()}
-    assert {channel: by_kind[kind] for channel, kind in kinds.items()} == TABLES
+    assert {channel: rows.TABLES[kind].name for kind, channel in CHANNEL_OF.items()} == TABLES

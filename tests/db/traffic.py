@@ -8,7 +8,20 @@ import random
 from collections.abc import Callable, Iterator
 
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
-from ingest.records import Candle, CandleSource, Levels, OrderBook, Quote, Row, Side, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Funding,
+    Levels,
+    Liquidation,
+    MarkPrice,
+    OpenInterest,
+    OrderBook,
+    Quote,
+    Row,
+    Side,
+    Trade,
+)
 
 START_NS = 1_795_219_200 * SECOND
 """2026-11-21 00:00:00 UTC, the start of a chunk."""
@@ -101,6 +114,45 @@ def quotes(rows: int) -> Iterator[Quote]:
         yield Quote(index + 1, time_ns, 50_000_000_000 + 20 * position, bid, amounts[0], ask, amounts[1], time_ns)
 
 
+def funding(rows: int) -> Iterator[Funding]:
+    market = Market()
+    for position in range(rows):
+        minute, index = divmod(position, INSTRUMENTS)
+        time_ns = START_NS + minute * MINUTE + market.chance.randrange(1_000) * MILLISECOND
+        paid_ns = START_NS + (time_ns - START_NS) // (480 * MINUTE) * 480 * MINUTE + 480 * MINUTE
+        yield Funding(index + 1, time_ns, _text(market.chance.randrange(30_000)), paid_ns, time_ns + _delay_ns(market))
+
+
+def open_interest(rows: int) -> Iterator[OpenInterest]:
+    market = Market()
+    for position in range(rows):
+        turn, index = divmod(position, INSTRUMENTS)
+        time_ns = START_NS + turn * 3 * SECOND + market.chance.randrange(1_000) * MILLISECOND
+        amount, value = (f"{market.chance.randrange(10**6, 10**8)}.{market.chance.randrange(1000):03}" for _ in "av")
+        yield OpenInterest(index + 1, time_ns, amount, value, time_ns + _delay_ns(market))
+
+
+def mark_prices(rows: int) -> Iterator[MarkPrice]:
+    market = Market()
+    for position in range(rows):
+        second, index = divmod(position, INSTRUMENTS)
+        market.step(index)
+        time_ns = START_NS + second * SECOND
+        mark, below = (f"{market.price(index, away)[:-2]}{market.chance.randrange(100):02}" for away in (0, -1))
+        yield MarkPrice(index + 1, time_ns, mark, below, time_ns + _delay_ns(market))
+
+
+def liquidations(rows: int) -> Iterator[Liquidation]:
+    market = Market()
+    for position in range(rows):
+        index = market.chance.randrange(INSTRUMENTS)
+        market.step(index)
+        time_ns = START_NS + position * 200 * MILLISECOND + market.chance.randrange(200) * MILLISECOND
+        side: Side = "buy" if market.chance.randrange(2) else "sell"
+        price, amount = market.price(index), market.amount(index)
+        yield Liquidation(index + 1, time_ns, side, price, amount, time_ns + _delay_ns(market))
+
+
 def _delay_ns(market: Market) -> int:
     return market.chance.randrange(20_000, 50_000) * MICROSECOND
 
@@ -109,4 +161,12 @@ def _text(value_e8: int) -> str:
     return f"{value_e8 // _UNIT}.{value_e8 % _UNIT:08}"
 
 
-TRAFFIC: dict[str, Callable[[int], Iterator[Row]]] = {"trades": trades, "candles": candles, "quotes": quotes}
+TRAFFIC: dict[str, Callable[[int], Iterator[Row]]] = {
+    "trades": trades,
+    "candles": candles,
+    "quotes": quotes,
+    "funding": funding,
+    "open_interest": open_interest,
+    "mark_price": mark_prices,
+    "liquidations": liquidations,
+}

@@ -16,9 +16,10 @@ from ingest.errors import Exit, Retryable
 from ingest.records import Instrument
 
 NOTES = """
-Trades and quotes are typical figures: 1,000,000 and 3,000,000 a day of a major
-pair, 30,000 and 100,000 of another; a busy day has several times as many. A GB
-is 10⁹ bytes, uncompressed, with indexes, without rollups and WAL.
+Trades, quotes and liquidations are typical figures: 1,000,000, 3,000,000 and
+2,000 a day of a major pair, 30,000, 100,000 and 100 of another; a busy day has
+several times as many. A GB is 10⁹ bytes, uncompressed, with indexes, without
+rollups and WAL.
 """
 ROOT = Path(__file__).parents[2]
 BLOCK = '[[collect]]\nexchange = "binance"\n'

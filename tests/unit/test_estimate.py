@@ -27,6 +27,18 @@ def test_every_channel_of_a_major_and_an_ordinary_pair() -> None:
     )
 
 
+def test_the_channels_of_derivatives() -> None:
+    config = Config(retention=Retention(liquidations=100))
+    channels: tuple[Channel, ...] = ("funding", "open_interest", "mark_price", "liquidations")
+    streams = [(channel, symbol) for symbol in ("BTC/USDT:USDT", "NKN/USDT:USDT") for channel in channels]
+    assert estimate(config, streams).channels == (
+        ChannelEstimate("funding", "funding_rates", 2, 2_880, 2_880 * 103, "forever", None),
+        ChannelEstimate("open_interest", "open_interest", 2, 57_600, 57_600 * 101, 730, 57_600 * 101 * 730),
+        ChannelEstimate("mark_price", "mark_prices", 2, 172_800, 172_800 * 103, 365, 172_800 * 103 * 365),
+        ChannelEstimate("liquidations", "liquidations", 2, 2_100, 2_100 * 171, 100, 2_100 * 171 * 100),
+    )
+
+
 def test_nothing_takes_nothing() -> None:
     assert estimate(Config(), []) == Estimate((), 0, 0, 0)
 
