@@ -144,6 +144,38 @@ TICKERS = (
     (2, 100, "51.5", "51.4", "51.6", "48", "52", "47.5", "1000", "50000"),
     (3, 60, "1004", "1003", "1005", "980", "1010", "975", "200", "199000"),
 )
+SWAP = ("binance", "BTC/USDT:USDT")
+"""The perpetual that `load_derivatives` adds: contracts of 0.1 BTC."""
+FUNDING = (
+    # hours since Monday, rate, hours since Monday of the funding that it is for
+    (-1, "0.0001", 0),
+    (0.5, "0.00012", 8),
+    (4, "0.0002", 8),
+    (7.9, "0.00015", 8),
+    (8.5, "-0.00005", 16),
+    (15, "-0.0001", 16),
+    (17, "0.00008", 24),
+)
+MARKS = (
+    # minutes since Monday, mark, index
+    (1, "1001", "1000"),
+    (30, "1003", "1000"),
+    (61, "999", "1000"),
+    (125, "1002", None),
+)
+OPEN_INTEREST = (
+    # minutes since Monday, contracts, value
+    (2, "50000", "5005000"),
+    (58, "51000", None),
+    (90, "50500", "5044950"),
+)
+LIQUIDATIONS = (
+    # minutes since Monday, side, price, contracts
+    (5, "sell", "999", "10"),
+    (5, "sell", "998.5", "10"),
+    (40, "buy", "1004", "2.5"),
+    (130, "sell", "1001", "1"),
+)
 
 
 def load(url: str) -> None:
@@ -153,6 +185,38 @@ def load(url: str) -> None:
         _market_data(connection)
         _completeness(connection)
     refresh(url)
+
+
+def load_derivatives(url: str) -> None:
+    """A perpetual beside what `load` wrote."""
+    with psycopg.connect(url, options="-c timezone=UTC") as connection:
+        found = connection.execute(
+            "INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote, settle,"
+            " contract_size) SELECT exchange_id, %s, 'BTCUSDT', 'swap', 'BTC', 'USDT', 'USDT', 0.1"
+            " FROM ingest.exchanges WHERE name = %s RETURNING instrument_id",
+            [SWAP[1], SWAP[0]],
+        ).fetchone()
+        assert found is not None
+        (number,) = found
+        _many(
+            connection,
+            "INSERT INTO ingest.funding_rates (instrument_id, time, received_at, rate, funding_time)"
+            " VALUES (%s, %s, %s, %s, %s)",
+            ((number, _at(h * 3600), _at(h * 3600), rate, _at(paid * 3600)) for h, rate, paid in FUNDING),
+        )
+        for table, columns, rows in (
+            ("mark_prices", ("mark", "index_price"), MARKS),
+            ("open_interest", ("amount", "value"), OPEN_INTEREST),
+            ("liquidations", ("side", "price", "amount"), LIQUIDATIONS),
+        ):
+            names = ("instrument_id", "time", "received_at", *columns)
+            insert = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+                sql.Identifier("ingest", table),
+                sql.SQL(", ").join(map(sql.Identifier, names)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(names)),
+            )
+            with connection.cursor() as cursor:
+                cursor.executemany(insert, [(number, _at(60 * at), _at(60 * at), *rest) for at, *rest in rows])
 
 
 def refresh(url: str) -> None:

@@ -91,6 +91,7 @@ def sections(page: str) -> dict[str, str]:
 @pytest.fixture
 def market(database_url: str) -> str:
     known_market.load(database_url)
+    known_market.load_derivatives(database_url)
     return database_url
 
 
