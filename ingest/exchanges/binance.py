@@ -213,13 +213,13 @@ class Binance(Adapter):
     # REST history
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
-        asked = rest.asked(url, _PATHS, self._ids, levels=100)
+        asked = rest.asked(url, _PATHS, self._ids, limit=100)
         if isinstance(asked, Ignored):
             return (asked,)
-        path, instrument_id, levels = asked
-        if path == "depth":
-            return (rest.book_state(body, instrument_id, levels, received_ns),)
-        if path == "klines":
+        instrument_id = asked.instrument_id
+        if asked.path == "depth":
+            return (rest.book_state(body, instrument_id, asked.limit, received_ns),)
+        if asked.path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
             found = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
             return rest.with_rejects(self.exchange, *found, received_ns)

@@ -40,6 +40,15 @@ class LatestReply(Struct, gc=False):
     lastId: Annotated[int, Meta(ge=-1, le=BIGINT_MAX)]  # noqa: N815 - the wire's name
 
 
+class Asked(Struct, frozen=True):
+    """What a recorded reply answers."""
+
+    path: str
+    symbol: str
+    instrument_id: int
+    limit: int
+
+
 _decode_depth = msgspec.json.Decoder(DepthReply).decode
 _decode_kline = msgspec.json.Decoder(KlineReply).decode
 decode_trade = msgspec.json.Decoder(TradeReply).decode
@@ -92,17 +101,15 @@ def with_rejects(
     return [*records, *(Reject(exchange, "", row.reason, row.payload, received_ns) for row in bad)]
 
 
-def asked(
-    url: str, paths: Collection[str], instrument_ids: Mapping[str, int], levels: int
-) -> tuple[str, int, int] | Ignored:
-    """What a recorded reply answers: (path, instrument id, limit, or `levels` where none was asked for).
+def asked(url: str, paths: Collection[str], instrument_ids: Mapping[str, int], limit: int) -> Asked | Ignored:
+    """Of the URL of a recorded reply; `limit` is the venue's where none was asked for.
 
     Raises Rejected for another symbol; what is not of `paths`, or of other candles, is ignored.
     """
     try:
         parts = urlsplit(url)
         parameters = dict(parse_qsl(parts.query))
-        limit = int(parameters.get("limit", levels))
+        limit = int(parameters.get("limit", limit))
     except ValueError as error:
         raise Rejected(f"malformed URL: {error}") from error
     path = parts.path.rpartition("/")[2]
@@ -110,10 +117,10 @@ def asked(
         return Ignored(f"REST {path}: not collected")
     if path == "klines" and parameters.get("interval") != "1m":
         return OTHER_INTERVAL
-    instrument_id = instrument_ids.get(parameters.get("symbol", ""))
-    if instrument_id is None:
-        raise Rejected(f"unknown symbol: {parameters.get('symbol')!r}")
-    return path, instrument_id, limit
+    symbol = parameters.get("symbol")
+    if symbol is None or symbol not in instrument_ids:
+        raise Rejected(f"unknown symbol: {symbol!r}")
+    return Asked(path, symbol, instrument_ids[symbol], limit)
 
 
 def latest_trade(body: bytes) -> int | None:

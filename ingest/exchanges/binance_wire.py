@@ -254,10 +254,12 @@ class Best(Protocol):
 def quote(instrument_id: int, data: Best, at_ns: int, received_ns: int) -> Quote | None:
     """None where a side of the book is empty: the venue then says zero."""
     bid, bid_amount, ask, ask_amount = data.b, data.B, data.a, data.A
-    try:
+    try:  # `digits` written out, as in `trade`: best prices change more often than there are trades
         best_bid, best_ask = float(bid), float(ask)
-        plain = digits.plain(bid + bid_amount + ask + ask_amount)
-        can_be = plain and best_bid + best_ask + float(bid_amount) + float(ask_amount) < _INFINITY
+        can_be = (
+            best_bid + best_ask + float(bid_amount) + float(ask_amount) < _INFINITY
+            and (bid + bid_amount + ask + ask_amount).encode().replace(b".", b"0").isdigit()
+        )
     except ValueError:
         can_be = False
     if not can_be or not 0 <= data.u <= BIGINT_MAX:
