@@ -3,9 +3,11 @@
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.binance import REST_URL as BINANCE_REST_URL
 from ingest.exchanges.binance import Binance
+from ingest.exchanges.binanceusdm import BinanceUsdm
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "binance": Binance,
+    "binanceusdm": BinanceUsdm,
 }
 
 REST_URLS: dict[str, str] = {
