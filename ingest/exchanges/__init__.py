@@ -4,10 +4,12 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.binance import REST_URL as BINANCE_REST_URL
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binanceusdm import BinanceUsdm
+from ingest.exchanges.bybit import Bybit
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "binance": Binance,
     "binanceusdm": BinanceUsdm,
+    "bybit": Bybit,
 }
 
 REST_URLS: dict[str, str] = {
