@@ -250,7 +250,8 @@ class Bybit(Adapter):
                 return _NO_SNAPSHOT
             data = wire.merged(known, new)
         rate, interest = (new.fundingRate, new.nextFundingTime), (new.openInterest, new.openInterestValue)
-        wanted, found = self._wanted.get(number, _SHARED), list[Event | None]()
+        wanted = self._wanted.get(number, _SHARED)
+        found: list[Event | None] = []
         if "ticker" in wanted:
             found.append(wire.ticker(number, data, at_ns, received_ns))
         if "funding" in wanted and (all_of_them or rate != _UNSAID):

@@ -340,8 +340,10 @@ def merged(old: TickerBody, new: TickerBody) -> TickerBody:
 
 def ticker(instrument_id: int, data: TickerBody, at_ns: int, received_ns: int) -> Ticker:
     """The decimals of `TickerBody` begin with those of `Ticker`, in its order."""
-    last, bid, bid_amount, ask, ask_amount, opened, *rest = [text or None for text in structs.astuple(data)[_OF_TICKER]]
-    high, low, volume, turnover = rest
+    texts = structs.astuple(data)[_OF_TICKER]
+    if "" in texts:
+        texts = tuple([text or None for text in texts])
+    last, bid, bid_amount, ask, ask_amount, opened, high, low, volume, turnover = texts
     best = bid, bid_amount, ask, ask_amount
     return Ticker(instrument_id, at_ns, last, *best, opened, high, low, volume, turnover, received_ns)
 
