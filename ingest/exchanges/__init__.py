@@ -5,11 +5,13 @@ from ingest.exchanges.binance import REST_URL as BINANCE_REST_URL
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binanceusdm import BinanceUsdm
 from ingest.exchanges.bybit import Bybit
+from ingest.exchanges.okx import Okx
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "binance": Binance,
     "binanceusdm": BinanceUsdm,
     "bybit": Bybit,
+    "okx": Okx,
 }
 
 REST_URLS: dict[str, str] = {
