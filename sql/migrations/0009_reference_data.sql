@@ -2,7 +2,6 @@
 
 ALTER TABLE ingest.instruments ADD missing_since timestamptz;
 COMMENT ON COLUMN ingest.instruments.missing_since IS 'Since when the venue''s listing lacks it; NULL while it is listed. A listing that lacks it again an hour later makes it delisted.';
-COMMENT ON COLUMN ingest.instruments.active IS 'False while the venue has halted it.';
 COMMENT ON COLUMN ingest.instruments.delisted_at IS 'End of this period of listing; a symbol that is listed again after it is another instrument.';
 
 CREATE TABLE ingest.instrument_changes (
@@ -14,8 +13,6 @@ CREATE TABLE ingest.instrument_changes (
 );
 CREATE INDEX instrument_changes_key ON ingest.instrument_changes (instrument_id, changed_at);
 COMMENT ON TABLE ingest.instrument_changes IS 'What changed of an instrument, and when we learnt it: steps, limits, listing, trading halted or resumed.';
-COMMENT ON COLUMN ingest.instrument_changes.before IS 'The columns that changed, with their values before.';
-COMMENT ON COLUMN ingest.instrument_changes.after IS 'The same columns, with their values from then on.';
 
 -- `info` is the venue's own description, which at some venues holds prices: its changes are no history of the listing.
 CREATE FUNCTION ingest.note_instrument_change() RETURNS trigger
@@ -50,10 +47,3 @@ CREATE TABLE ingest.exchange_status (
 );
 CREATE UNIQUE INDEX exchange_status_now ON ingest.exchange_status (exchange_id) WHERE until IS NULL;
 COMMENT ON TABLE ingest.exchange_status IS 'How each venue has been: one row for each time of one state; the present one has no end.';
-COMMENT ON COLUMN ingest.exchange_status.since IS 'Start of this state.';
-COMMENT ON COLUMN ingest.exchange_status.until IS 'Its end, which is the start of the next one; NULL of the present one.';
-COMMENT ON COLUMN ingest.exchange_status.state IS 'online: every stream is delivered; degraded: some are not, or REST fails; offline: none is; blocked: the venue refuses this address; maintenance: it says so itself; stopped: the daemon ended.';
-COMMENT ON COLUMN ingest.exchange_status.detail IS 'The latest error, or what the venue says.';
-COMMENT ON COLUMN ingest.exchange_status.checked_at IS 'When this was last found to be so.';
-COMMENT ON COLUMN ingest.exchange_status.latency_ms IS 'Milliseconds that the latest REST call took; NULL before the first.';
-COMMENT ON COLUMN ingest.exchange_status.limiter IS 'Share of the venue''s request limit that was free, from 0 to 1.';

@@ -7,7 +7,8 @@ WITH roles AS (
 -- What the daemon changes. A table that is not named here is read by it, and changed by the owner alone: policies, the
 -- ledger of migrations, rollups. DELETE is for rejects that were stored when they were tried again.
 written (name, privileges) AS (
-    VALUES ('exchanges', 'INSERT, UPDATE'), ('instruments', 'INSERT, UPDATE'), ('streams', 'INSERT, UPDATE'),
+    VALUES ('exchanges', 'INSERT, UPDATE'), ('instruments', 'INSERT, UPDATE'), ('instrument_changes', 'INSERT'),
+           ('streams', 'INSERT, UPDATE'),
            ('trades', 'INSERT'), ('quotes', 'INSERT'), ('order_books', 'INSERT'), ('tickers', 'INSERT, UPDATE'),
            ('candles_1m', 'INSERT, UPDATE'), ('candles_coarse', 'INSERT, UPDATE'),
            ('funding_rates', 'INSERT, UPDATE'), ('open_interest', 'INSERT, UPDATE'), ('mark_prices', 'INSERT, UPDATE'),
