@@ -25,8 +25,9 @@ from tests.db.logins import login, name_of
 from tests.db.support import BTC, NOON, book, candle, quote, ticker, trade, trades
 from tests.end_to_end.processes import Daemon, Simulator, assert_equal
 
-READ_BY_THE_DAEMON = {"migrations", "policies", "maintenance_runs", "installation", "trade_candles_1m", "book_1m"} | {
-    f"candles_{step}" for step in ("5m", "15m", "30m", "1h", "4h", "1d", "1w")
+READ_BY_THE_DAEMON = {
+    *("migrations", "policies", "oldest_chunks", "removals", "maintenance_runs", "installation"),
+    *("trade_candles_1m", "book_1m", *(f"candles_{step}" for step in ("5m", "15m", "30m", "1h", "4h", "1d", "1w"))),
 }
 """Tables that the owner alone changes: when migrating, and on the maintenance connection."""
 
