@@ -55,6 +55,8 @@ class Settings(Struct, frozen=True):
 class Collector:
     """Runs until `stop`. Rows go to the pipeline; each stream's state to `states`, where the daemon finds it.
 
+    `ended` is set once everything that was received is in the pipeline; repair may take longer than that to stop.
+
     `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
     tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
     translator for one connection. `repair` runs beside the sessions, on the same REST calls.
@@ -75,6 +77,7 @@ class Collector:
         rest_tap: Callable[[str, int, bytes], None] | None = None,
     ) -> None:
         self.states: dict[Stream, tuple[State, str | None]] = {}
+        self.ended = asyncio.Event()
         self._settings = settings
         self._pipeline = pipeline
         self._instruments = instruments
@@ -160,15 +163,18 @@ class Collector:
                     group.create_task(self._catchup.check(self.feed)),
                     group.create_task(self._follow_changes(adapter)),
                 ]
-                if self._repair is not None:
-                    helpers.append(group.create_task(self._repair(rest, adapter)))
+                repairing = None if self._repair is None else group.create_task(self._repair(rest, adapter))
                 async with asyncio.TaskGroup() as self._group:
                     self._group.create_task(self._stopping.wait())
                     self._start(progress, adapter)
                 for helper in helpers:
                     helper.cancel()
-        self.feed.finish(clock.now_ns())
-        self._set_state(list(self._streams), "stopped", None)
+                await asyncio.wait(helpers)
+                self.feed.finish(clock.now_ns())
+                self._set_state(list(self._streams), "stopped", None)
+                self.ended.set()
+                if repairing is not None:
+                    repairing.cancel()
 
     def _start(self, progress: Mapping[Stream, Progress | None], adapter: Adapter) -> None:
         """Follow these streams, and connect for them: where a connection has room, else anew."""
