@@ -94,6 +94,11 @@ class Ledger:
             self.lost(stream, "not collected", progress.time_ns, now_ns, "the daemon did not run")
         return account
 
+    def name_of(self, key: tuple[int, Channel] | None) -> str:
+        """What a person calls the stream; nothing where there is no such account."""
+        account = None if key is None else self.accounts.get(key)
+        return "" if account is None else f"{account.stream.instrument.symbol} {account.stream.channel}"
+
     def forget(self, stream: Stream, now_ns: int) -> None:
         """It is collected no more."""
         account = self.accounts.pop(_key(stream), None)

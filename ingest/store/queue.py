@@ -127,6 +127,7 @@ class Queue:
     async def identify(self, job: Job, span: Window, windows: Sequence[Window]) -> bool:
         """A window that went by time goes by id from now on, as these `windows`; so does its gap.
 
+        It is done itself: its time holds these ids and no others, and what of them cannot be had will be named.
         False, and nothing is done, when the claim has passed to another worker.
         """
         async with self._held(job) as held:
@@ -136,7 +137,7 @@ class Queue:
             ids = (span.from_id, span.to_id, gap_id)
             await connection.execute("UPDATE ingest.gaps SET from_id = %s, to_id = %s WHERE gap_id = %s", ids)
             await _add(connection, job.purpose, [(gap_id, window) for window in windows])
-            await _end(connection, job, Fetched(), state="cancelled", error="it goes on by id")
+            await _end(connection, job, Fetched(), state="done", error="its ids are known: it goes on by id")
             return True
 
     # The next four do nothing, and return None, when the claim has passed to another worker.

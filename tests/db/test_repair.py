@@ -581,12 +581,14 @@ async def test_trades_that_are_known_by_time_alone_are_found_and_fetched_by_id(
     (gap,) = gap_rows(fetch)
     assert (gap[4:6], gap[8]) == ((11, 35), "repairing")
     assert windows(fetch) == [(*ids, "waiting", 0, 0, 0) for ids in ((11, 20), (21, 30), (31, 35))] + [
-        (None, None, "cancelled", 0, 0, 0)
+        (None, None, "done", 0, 0, 0)
     ]
     await drain(repair)
     assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
     assert gap_rows(fetch) == [gap_row("trades", (11, 35), (at(11), at(35)), "repaired")]
     assert sum(path == "24hr" for path, *_ in history.requests) == 1
+    grades = "SELECT grade FROM market.coverage_of(1, 'trades', %s, %s)"
+    assert fetch(grades, moment(at(11)), moment(at(35))) == [("proved",)], "from edge to edge, not from row to row"
 
 
 async def test_a_time_without_trades_is_repaired(fetch: Fetch, make_repair: MakeRepair) -> None:
