@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fault test-community bench chaos lint types format constraints schema reference reference clean install-service sql export
+        test test-fault test-community bench chaos lint types format constraints schema reference clean install-service sql export
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,7 +120,7 @@ types: setup-dev ## mypy --strict
 	$(BIN)/mypy
 
 schema: setup-dev ## Write tests/db/schema.txt anew from the migrations
-	UPDATE_SCHEMA=1 $(BIN)/pytest -q tests/db -k schema
+	$(BIN)/python -m tests.db.schema
 
 reference: setup-dev ## Write the generated parts of docs/reference anew
 	$(BIN)/python -m tests.reference

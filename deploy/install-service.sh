@@ -53,7 +53,7 @@ installed: $program, $DESTDIR$UNITDIR/ingest.service, $settings/
 Next, as root:
   1. write the database's address, postgresql://USER:PASSWORD@HOST:5432/DATABASE, into $SYSCONFDIR/ingest/database_url
   2. choose exchanges and symbols in $SYSCONFDIR/ingest/ingest.toml
-  3. DATABASE_URL_FILE=$SYSCONFDIR/ingest/database_url $PREFIX/bin/ingest migrate
+  3. DATABASE_URL_FILE=$SYSCONFDIR/ingest/database_url $PREFIX/bin/ingest migrate --config $SYSCONFDIR/ingest/ingest.toml
   4. systemctl enable --now ingest    (after an upgrade: systemctl restart ingest)
   5. journalctl --unit ingest --follow
 END

@@ -70,7 +70,7 @@ class Daemon:
             spool=spool,
         )
         self._wanted = {settings.exchange: settings for settings in venues.settings(config)}
-        self._intakes: list[asyncio.Task[None]] = []
+        self._intakes: dict[str, asyncio.Task[None]] = {}
         self._collectors: dict[str, Collector] = {}
         self._stopping = asyncio.Event()
         self._manager = systemd.Notifier.from_environment()
@@ -107,16 +107,17 @@ class Daemon:
                 group.create_task(self._say_progress()),
                 group.create_task(Maintenance(self._url).run()),
             ]
-            self._intakes = [group.create_task(self._collect(exchange)) for exchange in self._wanted]
+            self._intakes = {exchange: group.create_task(self._collect(exchange)) for exchange in self._wanted}
             loop.add_signal_handler(signal.SIGHUP, self._reload, group)
             # The command has asked the database for its schema, and the collectors go on trying by themselves.
             self._manager.ready(f"collecting from {exchanges}")
             await self._stopping.wait()
             deadline = loop.time() + self._config.shutdown.deadline_seconds
             lost = await self._finish(deliveries, deadline)
-            for helper in helpers:
+            for helper in [*helpers, *self._intakes.values()]:
                 helper.cancel()
             beating.cancel()
+        waiting = self._spool.rows
         self._spool.close()
         counts = self._pipeline.counts
         log.info(
@@ -125,19 +126,24 @@ class Daemon:
             duplicate=counts.duplicate,
             rejected=counts.rejected,
             spooled=counts.spooled,
+            waiting=waiting,
             lost=lost,
         )
+        if waiting:
+            log.warning("spool.waiting", rows=waiting, remedy="the next start delivers them, or `ingest spool drain`")
         return Exit.FAILED if lost else Exit.OK
 
     async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
         """Take what was received, deliver it or put it on disk, save the last states; count the lost rows."""
         loop = asyncio.get_running_loop()
-        _, unfinished = await asyncio.wait(self._intakes, timeout=max(0.0, deadline - loop.time()))
-        for intake in unfinished:
+        unfinished = [exchange for exchange in self._collectors if not await self._intake_ends(exchange, deadline)]
+        for exchange in unfinished:
             log.error(
-                "shutdown.intake_late", remedy="a venue's connection did not end; raise [shutdown] deadline_seconds"
+                "shutdown.intake_late",
+                exchange=exchange,
+                remedy="a venue's connection did not end; raise [shutdown] deadline_seconds",
             )
-            intake.cancel()
+            self._intakes[exchange].cancel()
         self._pipeline.close()
         _, late = await asyncio.wait(deliveries, timeout=max(0.0, deadline - loop.time()))
         for delivery in late:
@@ -152,6 +158,15 @@ class Daemon:
         except TimeoutError:
             log.warning("states.not_saved", error="the database did not answer in time")
         return len(unfinished)  # what such a venue had still sent cannot be counted, but it is not nothing
+
+    async def _intake_ends(self, exchange: str, deadline: float) -> bool:
+        """Wait until everything that was received is in the pipeline; False at the deadline."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._collectors[exchange].ended.wait()
+        except TimeoutError:
+            return self._collectors[exchange].ended.is_set()
+        return True
 
     def _reload(self, group: asyncio.TaskGroup) -> None:
         """Subscribe and unsubscribe what `[[collect]]` adds and takes away; the rest of a change wants a restart."""
@@ -172,7 +187,7 @@ class Daemon:
                 self._collectors[exchange].change(self._wanted[exchange])
         for exchange in wanted.keys() - self._wanted.keys():
             self._wanted[exchange] = wanted[exchange]
-            self._intakes.append(group.create_task(self._collect(exchange)))
+            self._intakes[exchange] = group.create_task(self._collect(exchange))
         log.info("reload.done", exchanges=", ".join(sorted(wanted)))
         self._manager.ready(f"collecting from {', '.join(sorted(wanted))}")
 
@@ -194,6 +209,8 @@ class Daemon:
                 log.error("exchange.failed", exchange=exchange, error=str(error))
             except Exception:
                 log.exception("exchange.crashed", exchange=exchange)
+            finally:
+                collector.ended.set()
             if not self._stopping.is_set():
                 await _wait(self._stopping, backoff.next_seconds())
 

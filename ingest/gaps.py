@@ -39,11 +39,12 @@ class _Stream(Struct, frozen=True):
     proved_to: datetime | None
     attested_to: datetime | None
     kept_from: datetime | None
+    removed_before: datetime | None
     now: datetime
 
     @property
     def watermark(self) -> datetime | None:
-        return max((moment for moment in (self.proved_to, self.attested_to) if moment is not None), default=None)
+        return _latest(self.proved_to, self.attested_to)
 
 
 class Missing(Struct, frozen=True):
@@ -104,9 +105,10 @@ def show(
 ) -> Exit:
     """Print what is missing; OK when nothing is, FAILED when something is.
 
-    `symbols` may be globs. Without `since` a stream is looked at from where it began; without `until` up to now, or to
-    where it was told to stop. `fix` opens a gap for each hole that none names; `retry` does, too, and opens those again
-    that repair had given up. Times without a zone are UTC. Raises ConfigError for a name that no stream has.
+    `symbols` may be globs. Without `since` a stream is looked at from where it began, or retention has left its rows;
+    without `until` up to now, or to where it was told to stop. `fix` opens a gap for each hole that none names; `retry`
+    does, too, and opens those again that repair had given up. Times without a zone are UTC. Raises ConfigError for a
+    name that no stream has.
     """
     since, until = _in_utc(since), _in_utc(until)
     if since is not None and until is not None and since >= until:
@@ -156,7 +158,7 @@ def _unknown(what: str, name: str, known: set[str]) -> str:
 
 
 def _examine(connection: Connection, stream: _Stream, since: datetime | None, until: datetime | None) -> StreamReport:
-    starts = since or stream.covered_from
+    starts = since or _latest(stream.covered_from, stream.removed_before)
     ends = min(until or (stream.watermark if stream.state == "stopped" else None) or stream.now, stream.now)
     if starts is None or starts >= ends:
         return StreamReport(stream.exchange, stream.symbol, stream.channel, None, None, 0.0, 0.0, 0.0, [])
@@ -169,7 +171,7 @@ def _examine(connection: Connection, stream: _Stream, since: datetime | None, un
     missing = [
         Missing(
             *(stream.exchange, stream.symbol, stream.channel, from_time, to_time, from_id, to_id, ids, cause, state),
-            fixable=state is None and _was_before(stream, to_time),
+            fixable=state is None and cause != "retention" and _was_before(stream, to_time),
             gap_id=gap_id,
             instrument_id=stream.instrument_id,
         )
@@ -196,8 +198,7 @@ def _holes(
     Without `since`, where its rows are still kept; and never behind the watermark: what comes there is on its way, or
     the daemon fetches it when it starts.
     """
-    kept = [moment for moment in (stream.covered_from, stream.kept_from) if moment is not None]
-    starts = since or max(kept, default=None)
+    starts = since or _latest(stream.covered_from, stream.kept_from)
     ends = min(moment for moment in (until, stream.proved_to, stream.now) if moment is not None)
     if starts is None or starts >= ends:
         return
@@ -225,6 +226,10 @@ def _hole(stream: _Stream, from_time: datetime, to_time: datetime, from_id: int 
         gap_id=None,
         instrument_id=stream.instrument_id,
     )
+
+
+def _latest(*moments: datetime | None) -> datetime | None:
+    return max((moment for moment in moments if moment is not None), default=None)
 
 
 def _rows(connection: Connection, name: str, parameters: dict[str, Any]) -> list[Any]:

@@ -125,6 +125,8 @@ class Maintenance:
         await _note(connection, "refresh", now, errors)
         chunks: dict[str, int] = {}
         rows: dict[str, int] = {}
+        if slow:
+            await retention.note_removals(connection)
         if moment >= self._retention_due_ns:
             chunks = await retention.drop_chunks(connection, now)
             rows = await retention.delete_rows(connection)

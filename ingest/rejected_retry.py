@@ -77,12 +77,15 @@ def retry(
 ) -> Exit:
     """Try the rejects with these ids, or those whose reason holds `reason`, or all; print what became of them.
 
-    OK when none stays. Raises ConfigError when it is not said which.
+    OK when none stays, FAILED also where no reject has one of these ids. Raises ConfigError when it is not said which.
     """
     if sum((bool(ids), everything, reason is not None)) != 1:
         raise ConfigError("say which rejects to try: their ids, or --reason TEXT, or --all")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         outcome = runner.run(_retry(config, url, list(ids) or None, reason))
+    if not outcome.settled and not outcome.failing:
+        console.print("nothing to try: `ingest rejected list` shows what there is")
+        return Exit.FAILED if ids else Exit.OK
     _print(outcome, console)
     return Exit.FAILED if outcome.failing else Exit.OK
 

@@ -106,9 +106,12 @@ def database_server() -> Iterator[TestServer]:
 
 
 @pytest.fixture
-def database_url(database_server: TestServer) -> Iterator[str]:
-    """A migrated database for one test."""
-    with database_server.migrated() as url:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A migrated database for one test; for one that is marked `community`, and names no server, on Community."""
+    named = {"community_server", "community_database_url"} & set(request.fixturenames)
+    is_elsewhere = request.node.get_closest_marker("community") is not None and not named
+    server: TestServer = request.getfixturevalue("community_server" if is_elsewhere else "database_server")
+    with server.migrated() as url:
         yield url
 
 
@@ -121,7 +124,7 @@ def empty_database_url(database_server: TestServer) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def community_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
-    """A server with TimescaleDB Community; skips where there is none."""
+    """A server with TimescaleDB Community; skips where there is none, or fails where REQUIRE_COMMUNITY is set."""
     url = os.environ.get("TEST_COMMUNITY_DATABASE_URL")
     if url:
         server = TestServer(url)
@@ -131,7 +134,10 @@ def community_server(request: pytest.FixtureRequest) -> Iterator[TestServer]:
         with _container() as url:
             yield TestServer(url)
     else:
-        pytest.skip("no TimescaleDB Community: set TEST_COMMUNITY_DATABASE_URL or start a container engine")
+        missing = "no TimescaleDB Community: set TEST_COMMUNITY_DATABASE_URL or start a container engine"
+        if os.environ.get("REQUIRE_COMMUNITY"):
+            pytest.fail(missing)
+        pytest.skip(missing)
 
 
 @pytest.fixture

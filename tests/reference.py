@@ -13,7 +13,7 @@ def main() -> None:
     commands = FOLDER / "cli.md"
     text = commands.read_text()
     text = f"{text.partition('## Commands')[0]}## Commands\n\n{command_reference()}"
-    commands.write_text(re.sub(r"(## Exit codes\n\n)(\|.*\n)+", lambda found: f"{found[1]}{exit_codes()}\n", text))
+    commands.write_text(re.sub(r"(## Exit codes\n\n)(\|.*\n)+", lambda found: f"{found[1]}{exit_codes()}", text))
     keys = FOLDER / "configuration.md"
     head = reference_table().splitlines()[0]
     table = re.compile(re.escape(head) + r"\n(\|.*\n)+")

@@ -30,10 +30,12 @@ def run(
     loaded = read()
     log.configure(loaded.config.log.level, loaded.config.log.format)
     database = provision.up(configured_url(loaded), say)
-    missing = migrate.pending(database.url)
-    if missing:
-        names = ", ".join(file.name for file in (*missing.migrations, *missing.definitions))
+    missing = migrate.pending(database.url, loaded.config)
+    if missing.files:
+        names = ", ".join(file.name for file in missing.files)
         raise ConfigError(f"the database is not migrated (missing: {names}). Run `ingest migrate`.")
+    for figure in missing.figures:
+        say(f"policy of {figure}: not in force before `ingest migrate`")
     raise typer.Exit(daemon.run(lambda: read().config, database.url))
 
 
@@ -59,14 +61,17 @@ def migrate(
     config: ConfigFile = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be applied, and apply nothing.")] = False,
 ) -> None:
-    """Bring the database to this program's schema. Safe to repeat."""
+    """Bring the database to this program's schema and to the configuration's policies. Safe to repeat."""
     from ingest.store import migrate as migrations
     from ingest.store import provision
 
-    database = provision.up(configured_url(load(config)), say)
-    plan = migrations.migrate(database.url, dry_run=dry_run, report=print)
+    loaded = load(config)
+    database = provision.up(configured_url(loaded), say)
+    plan = migrations.migrate(database.url, loaded.config, dry_run=dry_run, report=print)
     if dry_run:
-        for file in (*plan.migrations, *plan.definitions):
+        for figure in plan.figures:
+            print(f"would change the policy of {figure}")
+        for file in plan.files:
             print(f"would apply {file.name}")
     if not plan:
         print("the database is up to date")

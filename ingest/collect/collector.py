@@ -45,6 +45,8 @@ _SNAPSHOT_SECONDS = 15.0
 class Collector:
     """Runs until `stop`. Rows go to the pipeline; each stream's state to `states`, where the daemon finds it.
 
+    `ended` is set once everything that was received is in the pipeline; repair may take longer than that to stop.
+
     `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
     tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
     translator for one connection, `connect` the connection and `call` its REST calls. `repair` runs beside the
@@ -71,6 +73,7 @@ class Collector:
         self.announced: str | None = None  # what the venue says of its own maintenance
         self._unreachable: Retryable | None = None  # why its listing cannot be had
         self._rest: Rest | None = None
+        self.ended = asyncio.Event()
         self._settings = settings
         self._pipeline = pipeline
         self._instruments = instruments
@@ -174,15 +177,18 @@ class Collector:
                     *(group.create_task(self._poller.run()) for _ in range(_POLL_CALLS)),
                     group.create_task(self._follow_changes(adapter)),
                 ]
-                if self._repair is not None:
-                    helpers.append(group.create_task(self._repair(rest, adapter)))
+                repairing = None if self._repair is None else group.create_task(self._repair(rest, adapter))
                 async with asyncio.TaskGroup() as self._tasks:
                     self._tasks.create_task(self._stopping.wait())
                     self._start(progress, adapter)
                 for helper in helpers:
                     helper.cancel()
-        self.feed.finish(clock.now_ns())
-        self._set_state(list(self._streams), "stopped", None)
+                await asyncio.wait(helpers)
+                self.feed.finish(clock.now_ns())
+                self._set_state(list(self._streams), "stopped", None)
+                self.ended.set()
+                if repairing is not None:
+                    repairing.cancel()
 
     def _start(self, progress: Mapping[Stream, Progress | None], adapter: Adapter) -> None:
         """Follow these streams, and connect for them: where a connection has room, else anew."""

@@ -58,15 +58,18 @@ class Run:
     def expect(self, number: int, now_ns: int) -> None:
         """The venue says that `number` is its latest: what was not seen up to it should come in a moment.
 
+        When that one was is not told, and the venue may know of later ones: nothing is shown of the time before now.
         Raises Rejected as `see` does.
         """
         last = self.last
-        if last is not None and number - last > _JUMP_MAX:
-            raise Rejected(f"absurd id: {number} behind {last}")
-        if last is not None and number > last:
-            self._holes.append(Hole(last + 1, number, self.last_ns, now_ns, now_ns))
-        if last is None or number > last:
+        if last is None:
             self.last, self.last_ns = number, now_ns
+            return
+        if number - last > _JUMP_MAX:
+            raise Rejected(f"absurd id: {number} behind {last}")
+        if number > last:
+            self._holes.append(Hole(last + 1, number, self.last_ns, now_ns, now_ns))
+            self.last = number
 
     def overdue(self, now_ns: int) -> list[Hole]:
         """Holes noticed longer ago than the patience, lowest first; each is returned once."""

@@ -135,8 +135,9 @@ class Feed:
         try:
             return self._route(adapter.decode(frame, received_ns), adapter, received_ns)
         except Rejected as error:
-            self.reject(frame, str(error), received_ns)
-            self._doubt(adapter.stream_of(frame), str(error), received_ns)
+            found = adapter.stream_of(frame)
+            self.reject(frame, str(error), received_ns, self.ledger.name_of(found))
+            self._doubt(found, str(error), received_ns)
             return None
 
     def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:

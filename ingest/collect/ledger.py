@@ -19,6 +19,8 @@ _CANDLE_PATIENCE_NS = 30 * SECOND  # REST is asked first
 _HEARTBEAT_NS = 10 * SECOND
 _ATTEST_LATE_NS = 2 * SECOND
 _DOUBT_NS = 3 * SECOND
+_AGAIN_NS = 5 * SECOND
+"""The venue's REST can trail its stream: that no trade is missing it must say twice, so far apart."""
 _SKIPPED: dict[Channel, str] = {"trades": "trade ids skipped", "candles": "candles skipped"}
 _HISTORY = ("trades", "candles")
 """Channels whose past a venue's REST can supply."""
@@ -30,13 +32,19 @@ class Account:
     `token` changes with each record, and `seen_ns` is the receipt of the latest; the feed sets both before a tick.
     """
 
-    __slots__ = ("began_ns", "doubt", "gap", "live", "mark", "run", "seen_ns", "silence", "stream", "token")
+    __slots__ = (
+        "again_ns", "began_ns", "doubt", "gap", "live", "live_ns", "mark", "quiet_ns", "run", "seen_ns", "silence",
+        "stream", "token",
+    )  # fmt: skip
 
     def __init__(self, stream: Stream, run: Run | None, silence: Silence) -> None:
         self.stream = stream
         self.run = run
         self.live = False
+        self.live_ns = 0  # when it was first acknowledged
         self.gap: Gap | None = None
+        self.quiet_ns = 0  # when the venue first said that nothing of the gap is missing
+        self.again_ns = 0  # when it is to be asked once more
         self.began_ns = 0
         self.seen_ns = 0
         self.token: object = None
@@ -80,8 +88,16 @@ class Ledger:
                     run.last_ns = progress.id * MINUTE  # its open: `progress` tells its close
             account.seen_ns = account.began_ns = progress.time_ns
             account.gap = progress.gap
+            first = None if progress.gap is None else _first_missing(progress.gap)
+            if run is not None and run.last is None and first is not None:
+                run.last, run.last_ns = first - 1, progress.time_ns
             self.lost(stream, "not collected", progress.time_ns, now_ns, "the daemon did not run")
         return account
+
+    def name_of(self, key: tuple[int, Channel] | None) -> str:
+        """What a person calls the stream; nothing where there is no such account."""
+        account = None if key is None else self.accounts.get(key)
+        return "" if account is None else f"{account.stream.instrument.symbol} {account.stream.channel}"
 
     def forget(self, stream: Stream, now_ns: int) -> None:
         """It is collected no more."""
@@ -99,6 +115,7 @@ class Ledger:
 
     def suspend(self, account: Account, cause: str, since_ns: int, now_ns: int, evidence: str = "") -> None:
         """Something of the stream may be missing from here on. While a gap is open, no second one opens."""
+        self._begin(account)
         if account.gap is not None or not (account.began_ns or account.seen_ns):
             return
         stream, run = account.stream, account.run
@@ -106,8 +123,11 @@ class Ledger:
         if run is not None and run.last is not None:
             since_ns = run.last_ns
             from_id = run.last + 1 if stream.channel == "trades" else None
-        if stream.channel == "candles":
-            since_ns = since_ns // MINUTE * MINUTE if run is None or run.last is None else (run.last + 1) * MINUTE
+        if stream.channel == "candles" and run is not None:
+            if run.last is None:  # from here on each minute is owed
+                run.last, run.last_ns = since_ns // MINUTE - 1, (since_ns // MINUTE - 1) * MINUTE
+            since_ns = (run.last + 1) * MINUTE
+        account.quiet_ns = 0
         ids = (stream.instrument_id, stream.channel)
         account.gap = Gap(*ids, cause, since_ns, None, from_id, None, evidence, opened_ns=now_ns)
         self._put((account.gap,))
@@ -118,12 +138,14 @@ class Ledger:
         if account is None:
             return
         account.live = True
-        if stream.channel != "book":  # which begins with its first snapshot
+        account.live_ns = account.live_ns or now_ns
+        counted = stream.channel == "trades" and account.run is not None
+        if stream.channel != "book" and not counted:  # which begin with their first snapshot, and their first number
             account.began_ns = account.began_ns or now_ns
         account.silence.restart(now_ns)
         if account.run is None and stream.channel != "book":  # nothing but the line can tell that it goes on
             self.resume(account, now_ns)
-        if stream.channel == "trades" and account.run is not None:
+        if counted:
             self._suspect(stream)  # a quiet market would leave the question open
 
     def resume(self, account: Account, to_ns: int, evidence: str = "") -> None:
@@ -137,11 +159,19 @@ class Ledger:
         if account is None or account.run is None:
             return
         run, gap = account.run, account.gap
+        if run.last is None:  # what was before is not owed
+            account.began_ns = account.began_ns or now_ns
         if number is None or (run.last is not None and number <= run.last):
             account.silence.real(now_ns)
             first = None if gap is None else _first_missing(gap)
             known = first is None or (number is not None and number < first)
-            if gap is not None and account.live and known:
+            if gap is None or not account.live or not known:
+                return
+            if stream.channel == "candles":  # which are asked for again a moment after each subscription
+                self._close(account, now_ns, "repaired", f"the venue's latest is {number}")
+            elif not account.quiet_ns:
+                account.quiet_ns, account.again_ns = now_ns, now_ns + _AGAIN_NS
+            elif now_ns - account.quiet_ns >= _AGAIN_NS:
                 self._close(account, now_ns, "repaired", f"the venue's latest is {number}")
         elif gap is not None or run.last is None:
             run.expect(number, now_ns)
@@ -170,6 +200,11 @@ class Ledger:
             account.live = False
 
     # One account
+
+    def _begin(self, account: Account) -> None:
+        """What has numbers is collected from its acknowledgement on, once it has brought one."""
+        if account.run is not None and account.run.last is not None:
+            account.began_ns = account.began_ns or account.live_ns
 
     def _settle(self, account: Account, now_ns: int) -> None:
         run, gap = account.run, account.gap
@@ -217,6 +252,9 @@ class Ledger:
             elif now_ns >= due_ns:
                 self.dead(account, now_ns, "the venue has newer data than its stream brought")
                 return
+        if account.gap is not None and account.quiet_ns and now_ns >= account.again_ns:
+            account.again_ns = now_ns + _AGAIN_NS
+            self._suspect(account.stream)
         if account.silence.observe(account.token, now_ns):
             self._suspect(account.stream)
 
@@ -229,6 +267,7 @@ class Ledger:
         self._renew(account.stream)
 
     def _mark(self, account: Account, now_ns: int, *, final: bool = False) -> None:
+        self._begin(account)
         if account.gap is not None or not account.began_ns:
             return
         number, proved_ns = account.run.contiguous() if account.run is not None else (None, account.seen_ns)

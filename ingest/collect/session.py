@@ -24,6 +24,7 @@ _FRAME_MAX_BYTES = 16 * 1024 * 1024
 _QUEUED_FRAMES = 1024
 PING_SECONDS = 20.0
 _ACK_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
 
 
 class Sink(Protocol):
@@ -123,14 +124,17 @@ class Session:
             raise self._explain(self._failure or closed, url) from closed
 
     async def _connect(self, url: str) -> ClientConnection:
+        # A line that is dead is given up two pings after it broke: by then one was sent, had its time to be answered,
+        # and so had the closing, which the library waits for, too.
+        close_seconds = min(_CLOSE_SECONDS, self._ping_seconds / 2)
         return await connect(
             url,
             compression=None,  # costs more CPU than the bytes are worth
             max_size=_FRAME_MAX_BYTES,
             max_queue=_QUEUED_FRAMES,
             ping_interval=self._ping_seconds,
-            ping_timeout=self._ping_seconds,
-            close_timeout=5,
+            ping_timeout=self._ping_seconds - close_seconds,
+            close_timeout=close_seconds,
             proxy=self._proxy or True,
         )
 

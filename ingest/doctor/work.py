@@ -33,14 +33,18 @@ class Counts(Struct, frozen=True):
 
 
 def schema(patient: Patient) -> Iterator[Finding]:
+    """Whether `ingest migrate` has brought it up to date, the configuration's figures included."""
     try:
-        missing = migrate.pending(patient.url)
+        missing = migrate.pending(patient.url, patient.config)
     except Fatal as error:
         yield Finding("schema", "fail", str(error))
         return
-    if missing:
-        names = ", ".join(file.name for file in (*missing.migrations, *missing.definitions))
+    if missing.files:
+        names = ", ".join(file.name for file in missing.files)
         yield Finding("schema", "fail", f"not applied: {names}", "run `ingest migrate`")
+    elif missing.figures:
+        says = f"figures of the configuration are not in force: {'; '.join(missing.figures)}"
+        yield Finding("schema", "warn", says, "run `ingest migrate`")
     else:
         yield Finding("schema", "ok", "up to date")
 

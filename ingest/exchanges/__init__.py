@@ -5,12 +5,14 @@ from ingest.exchanges.binance import REST_URL as BINANCE_REST_URL
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binanceusdm import BinanceUsdm
 from ingest.exchanges.bybit import Bybit
+from ingest.exchanges.kraken import Kraken
 from ingest.exchanges.okx import Okx
 
 ADAPTERS: dict[str, type[Adapter]] = {
     "binance": Binance,
     "binanceusdm": BinanceUsdm,
     "bybit": Bybit,
+    "kraken": Kraken,
     "okx": Okx,
 }
 

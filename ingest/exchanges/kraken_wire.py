@@ -242,8 +242,8 @@ def trade(instrument_id: int, data: TradeEntry, received_ns: int) -> Trade:
     """
     price, amount = data.price, data.qty
     try:  # as in `binance_wire.trade`: of two plain decimals the product is positive and finite when each is
-        product = float(price) * float(amount)
-        good = (price + amount).encode().replace(b".", b"0").isdigit() and 0.0 < product < _INFINITY
+        plain = (price + amount).encode().replace(b".", b"0").isdigit()
+        good = plain and 0.0 < float(price) * float(amount) < _INFINITY
     except (TypeError, AttributeError, ValueError):  # an integer, or no number at all
         good = False
     if not good:

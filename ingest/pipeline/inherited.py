@@ -50,7 +50,9 @@ def ahead(known: Progress | None, waiting: Inherited | None) -> Progress | None:
         gap = known.gap
     mark = waiting.mark
     if mark is None:
-        return None if known is None else Progress(known.id, known.time_ns, gap)
+        if known is not None:
+            return Progress(known.id, known.time_ns, gap)
+        return None if gap is None or gap.from_ns is None else Progress(None, gap.from_ns, gap)
     number, time_ns = mark.id, mark.attested_ns if mark.id is None else mark.proved_ns
     if known is not None:
         number = max((n for n in (known.id, number) if n is not None), default=None)

@@ -18,13 +18,14 @@ from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Bad, Request
 from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, Instrument, Reject, Trade
+from ingest.repair.locate import find
 from ingest.repair.page import Absent, Page, Why, of_candles, of_trades
 from ingest.repair.says import Says
 from ingest.repair.windows import plan
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.gap_parts import Fetched, Lost, LostState, Settled
-from ingest.store.queue import PURPOSES, Job, Purpose, Queue
+from ingest.store.queue import PURPOSES, Job, Planned, Purpose, Queue
 from ingest.store.window import Window
 
 log = structlog.get_logger()
@@ -45,6 +46,11 @@ _TRAILING_KEPT = 1_000
 _GRACE_NS = 10 * SECOND
 """A minute counts as over this long after its end, by the venue's clock: its last trades must have arrived there."""
 _ALL_NS = 2**63 - 1
+_FORGOTTEN = "the venue's history does not reach back to it"
+_SETTLED_NS = MINUTE
+"""A range of time that nothing follows counts as over so long after its end: history can trail the stream."""
+_IDS_MAX = 10_000_000
+"""More are not fetched a page at a time: that is what a venue's daily files are for."""
 
 
 class _BrokenError(Exception):
@@ -150,7 +156,7 @@ class Repair:
     async def _repair(self, job: Job) -> None:
         instrument, window = self._instruments[job.window.instrument_id], job.window
         if window.channel == "trades" and window.from_id is None:
-            await self._give_up(job, self._beyond_rest(), "its ids are not known, and REST is asked by id alone")
+            await self._identify(job, instrument)
             return
         try:
             reply = await self._fetch(self._request(instrument, window))
@@ -176,6 +182,40 @@ class Repair:
             await self._go_on(job, page.rest, fetched, lost, page.open_seconds, "its last minute is not over")
         else:
             await self._trail(job, page.rest, fetched, lost)
+
+    async def _identify(self, job: Job, instrument: Instrument) -> None:
+        """Of trades that are known by time alone find the ids, by which they are fetched then."""
+        window = job.window
+        if self._adapter.promises["trades"] != "ids":
+            await self._give_up(job, self._beyond_rest(), "its ids are not known, and REST is asked by id alone")
+            return
+        try:
+            found, as_of_ns = await find(self._fetch, self._adapter, instrument, window)
+        except Retryable as error:
+            await self._rest_after(job, error)
+            return
+        self._backoff.reset()
+        if not found.followed and as_of_ns < window.last + _SETTLED_NS:
+            seconds = (window.last + _SETTLED_NS - as_of_ns) / SECOND
+            await self._wait(job, seconds, "the venue's history may trail its stream")
+        elif found.begins_ns is not None and found.begins_ns > window.last:
+            await self._give_up(job, self._beyond_rest(), _FORGOTTEN)
+        elif found.begins_ns is not None:
+            rest = structs.replace(window, from_ns=found.begins_ns)
+            lost = Lost(structs.replace(window, to_ns=found.begins_ns - window.step), self._beyond_rest(), _FORGOTTEN)
+            await self._go_on(job, rest, Fetched(), [lost], 0.0, "its ids are known now")
+        elif found.last - found.first >= _IDS_MAX:
+            reason = f"{found.last - found.first + 1:,} trades are too many to fetch by REST"
+            await self._give_up(job, self._beyond_rest(), reason)
+        elif found.last < found.first:
+            await self._finish(job, Fetched(), [])
+        else:
+            span = structs.replace(window, from_id=found.first, to_id=found.last)
+            windows = plan(span, self._adapter.limits)
+            if await self._ask(lambda: self._queue.identify(job, span, windows)):
+                self._says.planned([Planned(span, len(windows))])
+            else:
+                self._says.taken_over(job)
 
     async def _fetch(self, request: Request) -> Reply:
         return await self._rest.fetch(request, keep=_KEPT_FOR_LIVE)
@@ -327,7 +367,7 @@ def plan_with(adapter: Adapter) -> Callable[[Window], list[Window]]:
 
 def _said(absent: Absent, bad: Sequence[Bad]) -> str:
     if absent.why == "forgotten":
-        return "the venue's history does not reach back to it"
+        return _FORGOTTEN
     if absent.why == "skipped":
         return "the venue's history skips it"
     return f"the venue's rows cannot be read: {bad[0].reason}"

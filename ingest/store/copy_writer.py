@@ -12,7 +12,8 @@ every table has a key.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from operator import le
+from itertools import islice
+from operator import gt
 from typing import Any, cast
 
 import msgspec
@@ -44,7 +45,8 @@ from ingest.store.sqlfiles import query
 
 _BIGINT_MAX = 2**63 - 1
 _REASON_MAX = 300
-_ALL_BUT_TABS_AND_LINES = bytes(byte for byte in range(256) if byte not in b"\t\n")
+_ROWS_SENT_AT_ONCE = 1_000
+"""The server stores them while the next ones are encoded."""
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -131,9 +133,8 @@ class CopyWriter:
     async def _copy_direct(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
     ) -> Written:
-        block = _encode(table, records)
         async with connection.transaction(), connection.cursor() as cursor:
-            await _copy(cursor, sql.Identifier("ingest", table.name), table, block)
+            await _copy(cursor, sql.Identifier("ingest", table.name), table, records)
             await _advance(cursor, records)
             await notes.put(cursor)
         return Written(len(records), 0, 0)
@@ -187,10 +188,9 @@ class CopyWriter:
     async def _merge(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
     ) -> Written:
-        block = _encode(table, records)
         await self._prepare_stage(connection, table)
         async with connection.transaction(), connection.cursor() as cursor:
-            await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, block)
+            await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, records)
             await cursor.execute(query(table.merge), _window(records))
             found = await cursor.fetchall()
             stored = Counter({row[0]: row[1] for row in found if row[0] is not None})
@@ -246,10 +246,10 @@ class _BadBlockError(ValueError):
 
 
 def _encode(table: Table, records: Sequence[Record]) -> bytes:
-    """The batch as COPY text; a record whose text holds a tab or a line break of its own is refused."""
+    """Records as COPY text; one whose text holds a tab or a line break of its own is refused."""
     block = table.encode(records)
-    frame = b"\t" * (len(table.columns) - 1) + b"\n"
-    if block.translate(None, _ALL_BUT_TABS_AND_LINES) != frame * len(records):
+    rows = len(records)
+    if block.count(b"\n") != rows or block.count(b"\t") != rows * (len(table.columns) - 1):
         raise _BadBlockError("a number holds a tab or a line break")
     return block
 
@@ -268,10 +268,11 @@ def _payload(record: Item) -> bytes:
         return repr(record).encode(errors="backslashreplace")
 
 
-async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, block: bytes) -> None:
+async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, records: Sequence[Record]) -> None:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:
-        await copy.write(block)
+        for start in range(0, len(records), _ROWS_SENT_AT_ONCE):
+            await copy.write(_encode(table, records[start : start + _ROWS_SENT_AT_ONCE]))
 
 
 async def _put_aside(cursor: AsyncCursor[Any], rejects: list[Reject]) -> None:
@@ -326,7 +327,7 @@ async def _advance(
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
     ids = [row.instrument_id for row in rows]
-    received, earliest, latest = Counter(ids), _earliest(ids, rows), _latest(ids, rows)
+    received, (earliest, latest) = Counter(ids), _ends(ids, rows)
     await cursor.execute(
         query("advance_streams"),
         {
@@ -342,30 +343,13 @@ async def _advance(
     )
 
 
-def _latest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
-    """Of each instrument the row with the latest time, the last one among equals."""
+def _ends(ids: Sequence[int], rows: Sequence[Row]) -> tuple[dict[int, Row], dict[int, Row]]:
+    """Of each instrument a row with the earliest time, and the last one of those with the latest."""
     times = [row.time_ns for row in rows]
-    if all(map(le, times, times[1:])):  # in order, as they mostly are: what follows, at the speed of C
-        return dict(zip(ids, rows, strict=True))
-    latest: dict[int, Row] = {}
-    for row in rows:
-        known = latest.get(row.instrument_id)
-        if known is None or row.time_ns >= known.time_ns:
-            latest[row.instrument_id] = row
-    return latest
-
-
-def _earliest(ids: Sequence[int], rows: Sequence[Row]) -> dict[int, Row]:
-    """Of each instrument a row with the earliest time."""
-    times = [row.time_ns for row in rows]
-    if all(map(le, times, times[1:])):
-        return dict(zip(reversed(ids), reversed(rows), strict=True))
-    earliest: dict[int, Row] = {}
-    for row in rows:
-        known = earliest.get(row.instrument_id)
-        if known is None or row.time_ns < known.time_ns:
-            earliest[row.instrument_id] = row
-    return earliest
+    if any(map(gt, times, islice(times, 1, None))):  # else in order, as they mostly are: no sorting
+        order = sorted(range(len(times)), key=times.__getitem__)
+        ids, rows = [ids[place] for place in order], [rows[place] for place in order]
+    return dict(zip(reversed(ids), reversed(rows), strict=True)), dict(zip(ids, rows, strict=True))
 
 
 def _missing(record: Record, reason: str) -> list[Gap]:

@@ -22,7 +22,9 @@ _VIEW = r"CREATE\s+(?:OR\s+REPLACE\s+)?VIEW\s+\"?ingest\"?\s*\.\s*\"?({})\"?[\s(
 
 
 class Plan(Struct, frozen=True):
-    """What `migrate` would do, in order. `figures` says in words which of `ingest.policies` change."""
+    """What `migrate` would do. `figures` says in words which of `ingest.policies` change; of a database that has none
+    yet it says nothing.
+    """
 
     migrations: tuple[SqlFile, ...]
     definitions: tuple[SqlFile, ...]
@@ -30,7 +32,12 @@ class Plan(Struct, frozen=True):
     figures: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.migrations or self.policies or self.definitions or self.figures)
+        return bool(self.files or self.figures)
+
+    @property
+    def files(self) -> tuple[SqlFile, ...]:
+        """In the order in which they are applied."""
+        return (*self.migrations, *self.policies, *self.definitions)
 
 
 def migrate(
@@ -44,7 +51,7 @@ def migrate(
 
     The figures that `config` states are put in force; without it those of the database stay. Raises `Fatal` when an
     applied migration was edited, or one would be applied out of order, or SQL fails; in each case the failing file
-    changed nothing. Raises `ConfigError` for figures that would lose rows, before anything is changed.
+    changed nothing. Raises `ConfigError` for figures that would lose rows, before any of them is changed.
     """
     with database.connect_sync(url, role="migrate") as connection:
         try:
@@ -59,9 +66,11 @@ def migrate(
         return plan
 
 
-def pending(url: str) -> Plan:
-    """What the database lacks of this program's schema. A newer database lacks nothing."""
-    return migrate(url, dry_run=True)
+def pending(url: str, config: Config | None = None) -> Plan:
+    """What the database lacks of this program's schema, and which figures of `config` are not in force. A newer
+    database lacks nothing.
+    """
+    return migrate(url, config, dry_run=True)
 
 
 def _plan(connection: Connection, config: Config | None) -> Plan:
@@ -88,7 +97,7 @@ def _plan(connection: Connection, config: Config | None) -> Plan:
     definitions = read_folder(sql_root() / "definitions")
     changed = any(applied.get(f"definitions/{file.name}") != file.sha256 for file in definitions)
     # Definitions build on each other, so that one change means all of them, in order.
-    return Plan(tuple(missing), tuple(definitions) if missing or changed else (), due, figures)
+    return Plan(tuple(missing), tuple(definitions) if missing or changed else (), due[1:], figures)
 
 
 def _policies(
@@ -155,7 +164,7 @@ def _apply_policies(connection: Connection, plan: Plan, config: Config | None, r
             if file is not due[0]:  # the steps are no policy
                 _record(connection, f"policies/{which}/{file.name}", file)
     if due:
-        report(f"applied sql/policies/{which} ({len(due) - 1} tables)")
+        report(f"applied sql/policies/{which} ({len(due) - 1} table{'' if len(due) == 2 else 's'})")
     return structs.replace(plan, policies=due[1:], figures=figures)
 
 

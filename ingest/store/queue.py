@@ -124,6 +124,22 @@ class Queue:
                 await fetch_all(connection, "queue_extend", job_id=job.job_id, worker=job.worker, seconds=seconds)
             )
 
+    async def identify(self, job: Job, span: Window, windows: Sequence[Window]) -> bool:
+        """A window that went by time goes by id from now on, as these `windows`; so does its gap.
+
+        It is done itself: its time holds these ids and no others, and what of them cannot be had will be named.
+        False, and nothing is done, when the claim has passed to another worker.
+        """
+        async with self._held(job) as held:
+            if held is None:
+                return False
+            connection, gap_id = held
+            ids = (span.from_id, span.to_id, gap_id)
+            await connection.execute("UPDATE ingest.gaps SET from_id = %s, to_id = %s WHERE gap_id = %s", ids)
+            await _add(connection, job.purpose, [(gap_id, window) for window in windows])
+            await _end(connection, job, Fetched(), state="done", error="its ids are known: it goes on by id")
+            return True
+
     # The next four do nothing, and return None, when the claim has passed to another worker.
 
     async def finish(self, job: Job, fetched: Fetched, lost: Sequence[Lost] = ()) -> Settled | None:
@@ -190,17 +206,7 @@ class Queue:
             if held is None:
                 return None
             connection, gap_id = held
-            await execute(
-                connection,
-                "queue_end",
-                job_id=job.job_id,
-                state=state,
-                error=None if error is None else shown(error),
-                rows_stored=fetched.stored,
-                rows_known=fetched.known,
-                first_time=time_text(fetched.first_ns),
-                last_time=time_text(fetched.last_ns),
-            )
+            await _end(connection, job, fetched, state=state, error=error)
             return await conclude(connection, gap_id, job.window, fetched, lost)
 
     @asynccontextmanager
@@ -223,6 +229,20 @@ class Queue:
             except psycopg.Error as error:
                 await self.close()
                 raise database.translate(error) from error
+
+
+async def _end(connection: AsyncConnection, job: Job, fetched: Fetched, *, state: str, error: str | None) -> None:
+    await execute(
+        connection,
+        "queue_end",
+        job_id=job.job_id,
+        state=state,
+        error=None if error is None else shown(error),
+        rows_stored=fetched.stored,
+        rows_known=fetched.known,
+        first_time=time_text(fetched.first_ns),
+        last_time=time_text(fetched.last_ns),
+    )
 
 
 async def _add(connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]) -> None:

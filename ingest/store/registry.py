@@ -125,9 +125,10 @@ def _progress(
     cause: str | None,
     *gap: Any,
 ) -> Progress | None:
+    from_ns, from_id, evidence, opened_ns = gap
+    time_ns = from_ns if time_ns is None else time_ns  # a gap may be all that a stream has left
     if time_ns is None:
         return None
-    from_ns, from_id, evidence, opened_ns = gap
     left = None
     if cause is not None:
         left = Gap(instrument_id, channel, cause, from_ns, None, from_id, None, evidence, opened_ns=opened_ns)

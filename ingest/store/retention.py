@@ -23,7 +23,14 @@ async def drop_chunks(connection: AsyncConnection, now: Situation) -> dict[str, 
                 )
                 if cursor.rowcount:
                     dropped[policy.table] = cursor.rowcount
+        if dropped:
+            await note_removals(connection)
     return dropped
+
+
+async def note_removals(connection: AsyncConnection) -> None:
+    """See which chunks are gone since this was called last, for `market.coverage`. Idempotent."""
+    await connection.execute(query("note_removals"))
 
 
 async def delete_rows(connection: AsyncConnection) -> dict[str, int]:

@@ -193,5 +193,5 @@ JOIN ingest.exchanges e USING (exchange_id)
 CROSS JOIN LATERAL (SELECT CASE s.promise WHEN 'none' THEN s.attested_to ELSE s.proved_to END AS reached) w;
 COMMENT ON VIEW market.streams IS 'What is being collected, and how far it has come.';
 COMMENT ON COLUMN market.streams.watermark_id IS 'Every id up to here is stored, or named in market.gaps.';
-COMMENT ON COLUMN market.streams.strict_watermark_id IS 'Every id up to here, from the first one collected, is stored.';
-COMMENT ON COLUMN market.streams.strict_watermark_time IS 'Every row before this time, from covered_from on, is stored.';
+COMMENT ON COLUMN market.streams.strict_watermark_id IS 'Every id up to here, from the first one collected, is stored, or was and retention has removed it.';
+COMMENT ON COLUMN market.streams.strict_watermark_time IS 'Every row before this time, from covered_from on, is stored, or was and retention has removed it.';

@@ -15,8 +15,19 @@ FROM ingest.backfill_jobs j
 JOIN ingest.instruments i USING (instrument_id)
 JOIN ingest.exchanges e USING (exchange_id)
 WHERE j.state = 'done';
-COMMENT ON VIEW market.fetched IS 'Windows of history that were fetched whole: what is not stored inside of them does not exist.';
+COMMENT ON VIEW market.fetched IS 'Windows of history that were fetched whole: what is not stored inside of them does not exist, or was removed since.';
 COMMENT ON COLUMN market.fetched.span IS 'From its start to its end, both of which belong to it, and the whole last minute of candles; of a window of ids the times of its rows, NULL where it had none.';
+
+CREATE OR REPLACE VIEW market.removals AS
+SELECT c.channel, r.before, r.removed_at
+FROM ingest.removals r
+JOIN (VALUES ('trades', 'trades'), ('candles', 'candles_1m'), ('book', 'order_books'), ('quotes', 'quotes'),
+             ('funding', 'funding_rates'), ('open_interest', 'open_interest'), ('mark_price', 'mark_prices'),
+             ('liquidations', 'liquidations')) AS c (channel, table_name)
+    USING (table_name);
+COMMENT ON VIEW market.removals IS 'What retention has removed of each channel. Of candles the one-minute ones: coarser ones stay longer.';
+COMMENT ON COLUMN market.removals.before IS 'Nothing from before this time is stored, but what was fetched again after removed_at.';
+COMMENT ON COLUMN market.removals.removed_at IS 'When that was noticed.';
 
 CREATE OR REPLACE FUNCTION market.nearest(name text, known text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
@@ -75,7 +86,9 @@ COMMENT ON FUNCTION market.must_find(text, text, text) IS 'Like market.instrumen
 --   from covered_from to proved_to      proved, unless the stream promises nothing
 --   from covered_from to attested_to    attested
 --   the rest                            gap: 'not collected', or 'not committed' from the watermark of a running stream on
--- The range ends at now, and for a live stream at its watermark: what comes after it is neither there nor missing yet.
+-- What retention has removed is no longer proved or attested, but a gap: 'retention'. A window that was fetched since is.
+-- The range ends at now, and for a live stream at its watermark or where its last gap ends: what comes after them is
+-- neither there nor missing yet.
 CREATE OR REPLACE FUNCTION market.coverage_of(instrument_id int, channel text,
                                               "from" timestamptz DEFAULT NULL, "to" timestamptz DEFAULT NULL)
 RETURNS TABLE (from_time timestamptz, to_time timestamptz, grade text, cause text, state text, seconds numeric, percent numeric)
@@ -84,6 +97,8 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
     stream market.streams;
     watermark timestamptz;
+    begun timestamptz;
+    removed timestamptz := (SELECT max(r.before) FROM market.removals r WHERE r.channel = $2);
     starts timestamptz := $3;
     ends timestamptz := least($4, now());
     asked tstzmultirange;
@@ -95,12 +110,12 @@ BEGIN
     SELECT * INTO stream FROM market.streams s WHERE s.instrument_id = $1 AND s.channel = $2;
     watermark := greatest(stream.proved_to, stream.attested_to);
     IF stream.state = 'live' AND watermark > now() - INTERVAL '2 minutes' THEN
-        ends := least(ends, watermark);
+        ends := least(ends, greatest(watermark, (SELECT max(upper(g.span)) FROM market.gaps g
+                                                 WHERE g.instrument_id = $1 AND g.channel = $2 AND g.state <> 'repaired')));
     END IF;
-    IF starts IS NULL THEN
-        starts := least(stream.covered_from, (SELECT min(lower(f.span)) FROM market.fetched f
-                                              WHERE f.instrument_id = $1 AND f.channel = $2));
-    END IF;
+    begun := least(stream.covered_from, (SELECT min(lower(f.span)) FROM market.fetched f
+                                         WHERE f.instrument_id = $1 AND f.channel = $2));
+    starts := coalesce(starts, begun);
     IF starts IS NULL OR starts >= ends THEN
         RETURN;
     END IF;
@@ -141,13 +156,23 @@ BEGIN
         ) l
         WHERE c.until IS NOT NULL
     ),
+    -- Of each window what was not removed after it had been fetched.
+    kept AS (
+        SELECT f.span * tstzrange(f.gone, NULL) AS span, f.from_id, f.to_id, f.job_id, lower(f.span) < f.gone AS is_cut
+        FROM (SELECT w.*, CASE WHEN lower(w.span) < removed THEN
+                              (SELECT max(r.before) FROM market.removals r
+                               WHERE r.channel = $2 AND r.removed_at >= coalesce(w.finished_at, '-infinity')) END AS gone
+              FROM market.fetched w
+              WHERE w.instrument_id = $1 AND w.channel = $2) f
+        WHERE f.gone IS NULL OR upper(f.span) > f.gone
+    ),
     -- Windows of ids that follow each other prove the time between their rows, too.
     windows AS (
-        SELECT f.span, f.from_id, f.job_id,
-               f.from_id <= 1 + max(f.to_id) OVER (ORDER BY f.from_id, f.job_id
-                                                   ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS joined
-        FROM market.fetched f
-        WHERE f.instrument_id = $1 AND f.channel = $2
+        SELECT k.span, k.from_id, k.job_id,
+               k.is_cut IS NOT TRUE
+               AND k.from_id <= 1 + max(k.to_id) OVER (ORDER BY k.from_id, k.job_id
+                                                       ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS joined
+        FROM kept k
     ),
     chains AS (
         SELECT w.span, count(*) FILTER (WHERE w.joined IS NOT TRUE) OVER (ORDER BY w.from_id, w.job_id) AS chain
@@ -162,10 +187,13 @@ BEGIN
     claims AS (
         SELECT coalesce((SELECT range_agg(l.span) FROM lacking l), '{}') AS missing,
                coalesce((SELECT range_agg(f.span) FROM fetched f), '{}')
-               + CASE WHEN stream.promise <> 'none' AND stream.covered_from < stream.proved_to
-                      THEN tstzmultirange(tstzrange(stream.covered_from, stream.proved_to)) ELSE '{}' END AS proved,
-               CASE WHEN stream.covered_from < stream.attested_to
-                    THEN tstzmultirange(tstzrange(stream.covered_from, stream.attested_to)) ELSE '{}' END AS attested
+               + CASE WHEN stream.promise <> 'none' AND greatest(stream.covered_from, removed) < stream.proved_to
+                      THEN tstzmultirange(tstzrange(greatest(stream.covered_from, removed), stream.proved_to))
+                      ELSE '{}' END AS proved,
+               CASE WHEN greatest(stream.covered_from, removed) < stream.attested_to
+                    THEN tstzmultirange(tstzrange(greatest(stream.covered_from, removed), stream.attested_to))
+                    ELSE '{}' END AS attested,
+               CASE WHEN begun < removed THEN tstzmultirange(tstzrange(begun, removed)) ELSE '{}' END AS gone
     ),
     pieces AS (
         SELECT n.moment, n.until, 'gap' AS grade, n.cause, n.state FROM named n
@@ -176,10 +204,13 @@ BEGIN
         SELECT lower(r), upper(r), 'attested', NULL, NULL
         FROM claims c, unnest(asked * c.attested - c.proved - c.missing) AS r
         UNION ALL
+        SELECT lower(r), upper(r), 'gap', 'retention', NULL
+        FROM claims c, unnest(asked * c.gone - c.proved - c.attested - c.missing) AS r
+        UNION ALL
         SELECT lower(r), upper(r), 'gap',
                CASE WHEN lower(r) >= watermark AND stream.state <> 'stopped' THEN 'not committed' ELSE 'not collected' END,
                NULL
-        FROM claims c, unnest(asked - c.proved - c.attested - c.missing) AS r
+        FROM claims c, unnest(asked - c.gone - c.proved - c.attested - c.missing) AS r
     ),
     -- Cells of an island that say the same are one piece again.
     changes AS (

@@ -62,6 +62,26 @@ COMMENT ON COLUMN ingest.refresh_requests.not_before IS 'When it is tried next.'
 COMMENT ON COLUMN ingest.refresh_requests.attempts IS 'How often it has failed.';
 COMMENT ON COLUMN ingest.refresh_requests.error IS 'What the last failure said.';
 
+-- What was proved of a stream outlives its rows: market.coverage must know which of them are there no more.
+CREATE TABLE ingest.oldest_chunks (
+    table_name text PRIMARY KEY REFERENCES ingest.policies,
+    starts     timestamptz NOT NULL
+);
+COMMENT ON TABLE ingest.oldest_chunks IS 'Where the oldest chunk of each table began when maintenance last looked: when it begins later, chunks were dropped since.';
+COMMENT ON COLUMN ingest.oldest_chunks.table_name IS 'The table of schema ingest.';
+COMMENT ON COLUMN ingest.oldest_chunks.starts IS 'Start of its oldest chunk.';
+
+CREATE TABLE ingest.removals (
+    table_name text NOT NULL REFERENCES ingest.policies,
+    before     timestamptz NOT NULL,
+    removed_at timestamptz NOT NULL,
+    PRIMARY KEY (table_name, before)
+);
+COMMENT ON TABLE ingest.removals IS 'What retention has removed of the tables that the daemon writes: as a rule one row a table, more where older rows were fetched again and removed again.';
+COMMENT ON COLUMN ingest.removals.table_name IS 'The table of schema ingest.';
+COMMENT ON COLUMN ingest.removals.before IS 'Rows before this time were removed.';
+COMMENT ON COLUMN ingest.removals.removed_at IS 'When that was noticed; what was fetched later is there.';
+
 COMMENT ON COLUMN ingest.rollup_changes.channel IS 'The channel whose rows changed: candles, trades or book.';
 
 -- A repaired gap leaves when its time has come, and its jobs must be found then.

@@ -8,11 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from ingest.errors import Exit, IngestError
-from tests.bench import book, decode, end_to_end, policies, queries, report, writer
+from tests.bench import book, compression, decode, end_to_end, policies, queries, report, writer
 from tests.bench.harness import Bench, Figure, Measurement, chosen
 from tests.bench.server import Databases
 
-GROUPS = (decode.GROUP, book.GROUP, writer.GROUP, policies.GROUP, queries.GROUP, end_to_end.GROUP)
+GROUPS = (
+    *(decode.GROUP, book.GROUP, writer.GROUP, policies.GROUP),
+    *(queries.GROUP, compression.GROUP, end_to_end.GROUP),
+)
 """In the order of running and of the table."""
 
 KEYS = tuple(key for group in GROUPS for measurement in group.measurements for key in measurement.keys)

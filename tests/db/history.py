@@ -40,7 +40,7 @@ def open_of(minute: int) -> int:
 class History:
     """Binance's replies for one instrument: trades 1 to `latest`, candles of `minutes`. Stands in for `Rest`.
 
-    `requests` lists what was asked: (path, fromId or the minute of startTime, limit).
+    `requests` lists what was asked: (path, fromId or the minute of startTime, limit); `24hr` tells the latest id.
     """
 
     def __init__(self, latest: int = 0, minutes: range | tuple[int, ...] = ()) -> None:
@@ -59,6 +59,9 @@ class History:
     async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply:  # noqa: ARG002 - there is no limiter
         parts = urlsplit(request.url)
         path, query = parts.path.rpartition("/")[2], dict(parse_qsl(parts.query))
+        if path == "24hr":
+            self.requests.append((path, 0, 0))
+            return Reply(orjson.dumps({"lastId": self.latest}), RECEIVED, self.venue_ns)
         limit = int(query["limit"])
         first = (
             int(query["fromId"]) if path == "historicalTrades" else (int(query["startTime"]) * 1000 - NOON) // MINUTE

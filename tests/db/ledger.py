@@ -76,12 +76,17 @@ class Ledger:
         channel: str = "trades",
         state: str = "done",
         rows: int = 1,
+        finished_at: datetime | None = None,
     ) -> None:
         self._fetch(
             "INSERT INTO ingest.backfill_jobs (purpose, instrument_id, channel, from_time, to_time, from_id, to_id,"
-            " state, rows_stored) VALUES ('backfill', 1, %s, %s, %s, %s, %s, %s, %s)",
-            *(channel, from_time, to_time, *ids, state, rows),
+            " state, rows_stored, finished_at) VALUES ('backfill', 1, %s, %s, %s, %s, %s, %s, %s, %s)",
+            *(channel, from_time, to_time, *ids, state, rows, finished_at),
         )
+
+    def removal(self, before: datetime, removed_at: datetime, table: str = "trades") -> None:
+        """Say what retention has removed."""
+        self._fetch("INSERT INTO ingest.removals VALUES (%s, %s, %s)", table, before, removed_at)
 
     def trades(self, *rows: tuple[int, datetime]) -> None:
         """Store trades of BTC/USDT: (id, time) each."""

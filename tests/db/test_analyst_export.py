@@ -4,6 +4,8 @@ half-written.
 
 import csv
 import io
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -196,6 +198,35 @@ def test_many_rows_in_blocks(market: str, tmp_path: Path) -> None:
     assert file.metadata.num_rows == 200_000
     assert file.metadata.num_row_groups > 1
     assert file.read(["number"])["number"].to_pylist() == list(range(1, 200_001))
+
+
+_CHILD = """
+import io, sys
+from pathlib import Path
+from rich.console import Console
+from ingest import export
+url, query, output = sys.argv[1:]
+export.export(url, query, Path(output), wanted=export.Filter(), values={}, console=Console(file=io.StringIO()))
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
+"""
+_WIDE = "SELECT g AS number, g * 0.25 AS quarter, repeat(md5(g::text), 8) AS text FROM generate_series(1, {}) g"
+
+
+def _peak_bytes(url: str, rows: int, output: Path) -> int:
+    """Of a process that does nothing but this export."""
+    query = output.with_suffix(".sql")
+    query.write_text(_WIDE.format(rows))
+    command = [sys.executable, "-c", _CHILD, url, str(query), str(output)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_memory_does_not_grow_with_the_rows(suffix: str, database_url: str, tmp_path: Path) -> None:
+    """900,000 rows are 250 MB more of text, and next to nothing more of memory."""
+    few, many = 300_000, 1_200_000
+    small = _peak_bytes(database_url, few, tmp_path / f"few{suffix}")
+    large = _peak_bytes(database_url, many, tmp_path / f"many{suffix}")
+    assert large - small < (many - few) * 256 / 4
 
 
 @pytest.mark.parametrize(

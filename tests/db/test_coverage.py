@@ -263,6 +263,72 @@ def test_fetched_candles_hold_their_last_minute(ledger: Ledger, coverage: Covera
     assert coverage(at(0), at(30), "candles") == [proved(at(0), at(20)), lacking(at(20), at(30))]
 
 
+def test_what_retention_removed_is_a_gap(ledger: Ledger, coverage: Coverage) -> None:
+    ledger.stream()
+    ledger.stream("book")
+    ledger.gap(at(5), at(6))
+    ledger.removal(at(20), at(100))
+    cut = at(6) + MICROSECOND
+    assert coverage(at(-10), at(65)) == [
+        lacking(at(-10), BEGIN),
+        lacking(BEGIN, at(5), "retention"),
+        lacking(at(5), cut, "cut", "open"),
+        lacking(cut, at(20), "retention"),
+        proved(at(20), at(60)),
+        attested(at(60), at(65)),
+    ]
+    assert coverage(at(10), at(15)) == [lacking(at(10), at(15), "retention")]
+    assert coverage(None, at(30))[0] == lacking(BEGIN, at(5), "retention")
+    assert coverage(BEGIN, at(60), "book") == [proved(BEGIN, at(60))]
+    ledger.removal(at(62), at(101))
+    assert coverage(at(20), at(65)) == [lacking(at(20), at(62), "retention"), attested(at(62), at(65))]
+    ledger.removal(at(90), at(102))
+    assert coverage(at(20), at(95)) == [lacking(at(20), at(90), "retention"), lacking(at(90), at(95))]
+
+
+def test_what_is_fetched_again_after_its_removal_is_proved(ledger: Ledger, coverage: Coverage) -> None:
+    ledger.stream()
+    ledger.job(at(-30), at(-20) - MICROSECOND, finished_at=at(90))
+    ledger.removal(at(20), at(100))
+    ledger.job(at(5), at(10) - MICROSECOND, finished_at=at(110))
+    assert coverage(at(-40), at(30)) == [
+        lacking(at(-40), at(-30)),
+        lacking(at(-30), at(5), "retention"),
+        proved(at(5), at(10)),
+        lacking(at(10), at(20), "retention"),
+        proved(at(20), at(30)),
+    ]
+    ledger.removal(at(7), at(120))  # retention is longer now, and has reached a part of it
+    assert coverage(BEGIN, at(30)) == [
+        lacking(BEGIN, at(7), "retention"),
+        proved(at(7), at(10)),
+        lacking(at(10), at(20), "retention"),
+        proved(at(20), at(30)),
+    ]
+
+
+def test_windows_of_ids_do_not_prove_what_was_removed_between_them(ledger: Ledger, coverage: Coverage) -> None:
+    ledger.job(at(0), at(10), ids=(1, 10), finished_at=at(110))
+    ledger.job(at(12), at(20), ids=(11, 20), finished_at=at(90))
+    ledger.job(at(22), at(30), ids=(21, 30), finished_at=at(90))
+    ends = at(30) + MICROSECOND
+    assert coverage(BEGIN, ends) == [proved(BEGIN, ends)]
+    ledger.removal(at(15), at(100))
+    again = at(10) + MICROSECOND
+    assert coverage(BEGIN, ends) == [
+        proved(BEGIN, again),
+        lacking(again, at(15), "retention"),
+        proved(at(15), ends),
+    ]
+    ledger.removal(at(21), at(101))
+    assert coverage(BEGIN, ends) == [
+        proved(BEGIN, again),
+        lacking(again, at(21), "retention"),
+        lacking(at(21), at(22)),
+        proved(at(22), ends),
+    ]
+
+
 def test_nothing_is_said_of_the_future(ledger: Ledger, coverage: Coverage, fetch: Fetch) -> None:
     ((now,),) = fetch("SELECT now()")
     ledger.stream(attested_to=now + timedelta(days=1))
@@ -305,7 +371,11 @@ def test_summary(ledger: Ledger, fetch: Fetch) -> None:
         (("binnance", "BTC/USDT", "trades"), 'there is no exchange "binnance"', 'Did you mean "binance"?'),
         (("kraken", "BTC/USDT", "trades"), 'there is no exchange "kraken"', "market.instruments lists"),
         (("binance", "BTC/USDT", "trade"), 'there is no channel "trade"', 'Did you mean "trades"?'),
-        (("binance", "BTC/USDT", "x"), 'there is no channel "x"', "There are: book, candles, quotes, ticker, trades."),
+        (
+            ("binance", "BTC/USDT", "x"),
+            'there is no channel "x"',
+            "There are: book, candles, funding, liquidations, mark_price, open_interest, quotes, ticker, trades.",
+        ),
         (("binance", None, "trades"), 'exchange "binance" has no symbol "<NULL>"', "market.instruments lists"),
     ],
 )
@@ -434,7 +504,8 @@ def test_many_gaps_are_quick(ledger: Ledger, fetch: Fetch, database_url: str) ->
         ),
         max_size=8,
     ),
-    jobs=st.lists(st.tuples(st.integers(-40, 80), st.integers(0, 20)), max_size=4),
+    jobs=st.lists(st.tuples(st.integers(-40, 80), st.integers(0, 20), st.booleans()), max_size=4),
+    removed=st.none() | st.integers(-50, 60),
     bounds=st.tuples(st.integers(-50, 50), st.integers(1, 60)),
 )
 def test_each_moment_has_the_grade_that_the_rules_give(
@@ -442,16 +513,21 @@ def test_each_moment_has_the_grade_that_the_rules_give(
     fetch: Fetch,
     coverage: Coverage,
     gaps: list[tuple[int, int | None, str]],
-    jobs: list[tuple[int, int]],
+    jobs: list[tuple[int, int, bool]],
+    removed: int | None,
     bounds: tuple[int, int],
 ) -> None:
     fetch("DELETE FROM ingest.gaps")
     fetch("DELETE FROM ingest.backfill_jobs")
+    fetch("DELETE FROM ingest.removals")
     ledger.stream(proved_to=at(40), attested_to=at(50))
     for number, (start, length, state) in enumerate(gaps):
         ledger.gap(at(start), None if length is None else at(start + length), f"gap {number}", state)
-    for start, length in jobs:
-        ledger.job(at(start), at(start + length))
+    for start, length, again in jobs:
+        ledger.job(at(start), at(start + length), finished_at=at(110 if again else 90))
+    if removed is not None:
+        ledger.removal(at(removed), at(100))
+    begun = at(min([0, *(start for start, _, _ in jobs)]))
 
     def grade(moment: datetime) -> tuple[str, set[str]]:
         causes = {
@@ -461,9 +537,14 @@ def test_each_moment_has_the_grade_that_the_rules_give(
         }
         if causes:
             return "gap", causes
-        if at(0) <= moment < at(40) or any(at(start) <= moment <= at(start + length) for start, length in jobs):
+        gone = removed is not None and moment < at(removed)
+        if any(at(start) <= moment <= at(start + length) and (again or not gone) for start, length, again in jobs):
             return "proved", set()
-        return ("attested", set()) if at(0) <= moment < at(50) else ("gap", {"not collected"})
+        if gone:
+            return "gap", {"retention" if begun <= moment else "not collected"}
+        if at(0) <= moment < at(50):
+            return ("proved" if moment < at(40) else "attested"), set()
+        return "gap", {"not collected"}
 
     starts, ends = at(bounds[0]), at(bounds[0] + bounds[1])
     rows = coverage(starts, ends)

@@ -235,6 +235,51 @@ async def test_old_chunks_are_dropped_and_others_stay(url: str, fetch: Fetch) ->
         assert done.chunks == {"order_books": 1}
 
 
+@pytest.mark.parametrize("server", ["here", pytest.param("community", marks=pytest.mark.community)])
+async def test_coverage_knows_what_was_dropped(server: str, request: pytest.FixtureRequest) -> None:
+    url: str = request.getfixturevalue("url" if server == "here" else "community_database_url")
+    data.still(url)
+    day, now = 24 * 60 * MINUTE, data.this_minute()
+    rows(
+        url,
+        """
+        INSERT INTO ingest.exchanges (name) VALUES ('binance');
+        INSERT INTO ingest.instruments (exchange_id, symbol, native_symbol, kind, base, quote)
+        VALUES (1, 'BTC/USDT', 'BTCUSDT', 'spot', 'BTC', 'USDT');
+        INSERT INTO ingest.streams (instrument_id, channel, id_space, promise, state, covered_from, proved_to)
+        VALUES (1, 'trades', 'trade', 'ids', 'stopped', now() - INTERVAL '500 days', now());
+        """,
+    )
+
+    def pieces() -> list[tuple[str, str | None]]:
+        asked = (
+            "SELECT grade, cause FROM market.coverage('binance', 'BTC/USDT', 'trades', NULL, now() - INTERVAL '1 h')"
+        )
+        return [(grade, cause) for grade, cause in rows(url, asked)]
+
+    async def drop() -> None:
+        await data.maintain(url)
+        data.run_jobs(url, "policy_retention")
+        await data.maintain(url)
+
+    kept = data.floor(now - 10 * day, DAY)
+    await store(url, data.trades(now - 400 * day, 3), data.trades(now - 10 * day, 3))
+    assert pieces() == [("proved", None)]
+    await drop()
+    assert pieces() == [("gap", "retention"), ("proved", None)]
+    assert rows(url, "SELECT channel, before FROM market.removals") == [("trades", kept)]
+    await store(url, data.trades(now - 400 * day, 3), staged=True)
+    rows(
+        url,
+        "INSERT INTO ingest.backfill_jobs (purpose, instrument_id, channel, from_time, to_time, state, finished_at)"
+        " VALUES ('backfill', 1, 'trades', now() - INTERVAL '401 days', now() - INTERVAL '399 days', 'done', now())",
+    )
+    assert pieces() == [("gap", "retention"), ("proved", None), ("gap", "retention"), ("proved", None)]
+    await drop()
+    assert pieces() == [("gap", "retention"), ("proved", None)]
+    assert rows(url, "SELECT table_name, before FROM ingest.removals") == [("trades", kept)]
+
+
 async def test_the_writer_writes_no_candle_that_is_past_its_retention(url: str, fetch: Fetch) -> None:
     day = 24 * 60 * MINUTE
     now = data.this_minute()

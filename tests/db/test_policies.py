@@ -173,7 +173,7 @@ def test_a_dry_run_names_the_figures_and_changes_none(url: str) -> None:
     before = ledger(url), rows(url, JOBS), rows(url, FIGURES)
     plan = migrate(url, config(retention={"trades": 100}), dry_run=True)
     assert plan.figures == ("trades: retention 365 days -> 100 days",)
-    assert [file.name for file in plan.policies] == ["00_steps.sql", "10_trades.sql"]
+    assert [file.name for file in plan.policies] == ["10_trades.sql"]
     assert (ledger(url), rows(url, JOBS), rows(url, FIGURES)) == before
 
 

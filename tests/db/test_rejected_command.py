@@ -182,6 +182,7 @@ def test_what_is_asked_for_alone_is_tried(put: Put, retry: Retry, fetch: Fetch) 
     put(trade_frame(4), "unknown symbol: 'X'")
     put(trade_frame(5), "trade id is stored with price 12.5, amount 3")
     assert retry(ids=[2, 99]) == (Exit.OK, told(1, 1))
+    assert retry(ids=[99])[0] == Exit.FAILED, "there is none"
     assert stored_trades(fetch) == expected(trade("2"))
     assert retry(reason="unknown symbol") == (Exit.OK, told(1, 1))
     assert retry(reason="price #, amount #") == (Exit.OK, told(1, 1))  # as `list` prints it

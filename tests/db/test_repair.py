@@ -571,13 +571,117 @@ async def test_a_window_that_is_refused_five_times_is_named_and_the_others_go_on
     assert [row[2] for row in windows(fetch)] == ["failed", "done", "done"]
 
 
-async def test_trades_whose_ids_are_not_known_wait_for_a_daily_file(fetch: Fetch, make_repair: MakeRepair) -> None:
+async def test_trades_that_are_known_by_time_alone_are_found_and_fetched_by_id(
+    fetch: Fetch, make_repair: MakeRepair
+) -> None:
     history = History(latest=90)
-    open_gap(fetch, "trades", times=(NOON, NOON + 90 * MINUTE))
+    open_gap(fetch, "trades", times=(at(11), at(35)))
+    repair = make_repair(history, page=10)
+    assert await repair.step()
+    (gap,) = gap_rows(fetch)
+    assert (gap[4:6], gap[8]) == ((11, 35), "repairing")
+    assert windows(fetch) == [(*ids, "waiting", 0, 0, 0) for ids in ((11, 20), (21, 30), (31, 35))] + [
+        (None, None, "done", 0, 0, 0)
+    ]
+    await drain(repair)
+    assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
+    assert gap_rows(fetch) == [gap_row("trades", (11, 35), (at(11), at(35)), "repaired")]
+    assert sum(path == "24hr" for path, *_ in history.requests) == 1
+    grades = "SELECT grade FROM market.coverage_of(1, 'trades', %s, %s)"
+    assert fetch(grades, moment(at(11)), moment(at(35))) == [("proved",)], "from edge to edge, not from row to row"
+
+
+async def test_a_time_without_trades_is_repaired(fetch: Fetch, make_repair: MakeRepair) -> None:
+    open_gap(fetch, "trades", times=(at(11) + 1000, at(12) - 1000))
+    await drain(make_repair(History(latest=90)))
+    assert [row[8] for row in gap_rows(fetch)] == ["repaired"]
+    assert stored_trades(fetch) == []
+
+
+async def test_a_time_that_nothing_follows_is_waited_for(fetch: Fetch, make_repair: MakeRepair) -> None:
+    history = History(latest=40)
+    history.venue_ns = at(60)
+    open_gap(fetch, "trades", times=(at(31), at(50)))
+    repair = make_repair(history)
+    await drain(repair)
+    assert [(row[5], row[9]) for row in job_rows(fetch)] == [("waiting", "the venue's history may trail its stream")]
+    history.latest = 45
+    history.venue_ns = at(50) + MINUTE
+    hurry(fetch)
+    await drain(repair)
+    assert stored_trades(fetch) == expected(*map(trade_of, range(31, 46)))
+    assert gap_rows(fetch) == [gap_row("trades", (31, 45), (at(31), at(50)), "repaired")]
+
+
+async def test_a_time_that_history_has_forgotten_in_part_is_named(fetch: Fetch, make_repair: MakeRepair) -> None:
+    history = History(latest=90)
+    history.forgotten_below = 20
+    open_gap(fetch, "trades", times=(at(11), at(25)))
     await drain(make_repair(history))
+    reason = "the venue's history does not reach back to it"
+    assert sorted(gap_rows(fetch), key=lambda row: row[2]) == [
+        gap_row("trades", None, (at(11), at(20) - 1000), "awaiting_dump", reason),
+        gap_row("trades", (20, 25), (at(20), at(25)), "repaired"),
+    ]
+    assert stored_trades(fetch) == expected(*map(trade_of, range(20, 26)))
+
+
+@pytest.mark.parametrize("forgotten_below", [60, 91])
+async def test_a_time_that_history_has_forgotten_waits_for_a_daily_file(
+    fetch: Fetch, make_repair: MakeRepair, forgotten_below: int
+) -> None:
+    history = History(latest=90)
+    history.forgotten_below = forgotten_below
+    open_gap(fetch, "trades", times=(at(11), at(25)))
+    await drain(make_repair(history))
+    reason = "the venue's history does not reach back to it"
+    assert gap_rows(fetch) == [gap_row("trades", None, (at(11), at(25)), "awaiting_dump", reason)]
+
+
+async def test_more_trades_than_rest_is_for_wait_for_daily_files(
+    fetch: Fetch, make_repair: MakeRepair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.repair.repair._IDS_MAX", 10)
+    open_gap(fetch, "trades", times=(at(11), at(35)))
+    await drain(make_repair(History(latest=90)))
+    reason = "25 trades are too many to fetch by REST"
+    assert gap_rows(fetch) == [gap_row("trades", None, (at(11), at(35)), "awaiting_dump", reason)]
+    assert stored_trades(fetch) == []
+
+
+async def test_a_backfill_by_time_goes_on_by_id(fetch: Fetch, make_repair: MakeRepair, database_url: str) -> None:
+    async with Queue(database_url) as queue:
+        await queue.add([Window(1, "trades", at(11), at(35))])
+    await drain(make_repair(History(latest=90), page=10))
+    assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
+    assert {row[0] for row in job_rows(fetch)} == {"backfill"}
+    assert gap_rows(fetch) == []
+
+
+async def test_a_claim_that_passed_on_while_the_ids_were_looked_for_changes_nothing(
+    fetch: Fetch, make_repair: MakeRepair
+) -> None:
+    history = History(latest=90)
+    history.answering.clear()
+    open_gap(fetch, "trades", times=(at(11), at(35)))
+    working = asyncio.create_task(make_repair(history).step())
+    await history.asked.wait()
+    fetch("UPDATE ingest.backfill_jobs SET claimed_by = 'another'")
+    history.answering.set()
+    assert await working
+    assert [row[5] for row in job_rows(fetch)] == ["claimed"]
+    assert [row[4:6] for row in gap_rows(fetch)] == [(None, None)]
+
+
+async def test_times_alone_where_ids_promise_nothing_wait_for_a_daily_file(
+    fetch: Fetch, make_repair: MakeRepair
+) -> None:
+    repair = make_repair(History(latest=90))
+    repair._adapter.promises = {**repair._adapter.promises, "trades": "none"}
+    open_gap(fetch, "trades", times=(at(11), at(35)))
+    await drain(repair)
     reason = "its ids are not known, and REST is asked by id alone"
-    assert gap_rows(fetch) == [gap_row("trades", None, (NOON, NOON + 90 * MINUTE), "awaiting_dump", reason)]
-    assert history.requests == []
+    assert gap_rows(fetch) == [gap_row("trades", None, (at(11), at(35)), "awaiting_dump", reason)]
 
 
 async def test_a_gap_whose_closing_was_lost_in_a_crash_is_closed(fetch: Fetch, make_repair: MakeRepair) -> None:

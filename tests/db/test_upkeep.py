@@ -48,11 +48,6 @@ def days(fetch: Fetch) -> None:
     fetch("ANALYZE ingest.trades")
 
 
-@pytest.fixture
-def is_community(fetch: Fetch) -> bool:
-    return fetch("SHOW timescaledb.license") == [("timescale",)]
-
-
 @pytest.mark.parametrize("view", VIEWS)
 def test_each_view_has_its_columns_for_writer_and_maintainer(database_url: str, view: str) -> None:
     for group in (roles.WRITER, roles.MAINTAINER):
@@ -98,9 +93,7 @@ def test_indexes_of_chunks_count_together(days: None, fetch: Fetch) -> None:
 
 
 @pytest.fixture
-def compressed(days: None, fetch: Fetch, is_community: bool) -> None:
-    if not is_community:
-        pytest.skip("the Apache edition compresses nothing")
+def compressed(days: None, fetch: Fetch) -> None:
     fetch("ALTER TABLE ingest.trades SET (timescaledb.compress, timescaledb.compress_segmentby = 'instrument_id')")
     fetch("SELECT compress_chunk(c) FROM show_chunks('ingest.trades', older_than => '2026-11-21'::timestamptz) c")
 
@@ -115,9 +108,7 @@ def test_compression_is_told(compressed: None, fetch: Fetch) -> None:
 
 
 @pytest.mark.community
-def test_a_job_that_fails_says_why(fetch: Fetch, is_community: bool) -> None:
-    if not is_community:
-        pytest.skip("the Apache edition has no jobs")
+def test_a_job_that_fails_says_why(fetch: Fetch) -> None:
     fetch(
         "CREATE PROCEDURE ingest.broken(job_id int, config jsonb) LANGUAGE plpgsql"
         " AS $$ BEGIN RAISE 'out of luck'; END $$"

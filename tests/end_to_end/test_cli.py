@@ -158,6 +158,24 @@ def test_migrate_says_what_it_does_and_does_it_once(empty_database_url: str) -> 
     assert again.stdout == "the database is up to date\n"
 
 
+def test_migrate_puts_the_configurations_figures_in_force(database_url: str, tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text("[retention]\ntrades = 100\n")
+    dry = ingest("migrate", "--dry-run", url=database_url, folder=tmp_path)
+    assert dry.stdout == (
+        "would change the policy of trades: retention 365 days -> 100 days\nwould apply 10_trades.sql\n"
+    )
+    first = ingest("migrate", url=database_url, folder=tmp_path)
+    assert first.stdout.splitlines()[0] == "policy of trades: retention 365 days -> 100 days"
+    again = ingest("migrate", url=database_url, folder=tmp_path)
+    assert (dry.returncode, first.returncode, again.returncode) == (0, 0, 0)
+    assert again.stdout == "the database is up to date\n"
+    (tmp_path / "ingest.toml").write_text("[retention]\norder_books = 1\n")
+    refused = ingest("migrate", url=database_url, folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "(retention.order_books): rows would be lost. Raise it to 2 days at least" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_status_tells_of_every_stream(venue: Simulator, daemon: Daemon) -> None:
     daemon.wait_until_live()
     venue.ledger.pause(paused=False)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,10 +16,12 @@ from uuid import uuid4
 import pytest
 
 from ingest.errors import Exit
+from ingest.pipeline import spool_view
+from ingest.simulator.audit import audit
 from ingest.store.database import connect_sync
 from ingest.store.migrate import _LOCK as MIGRATION_LOCK
 from tests.db.support import Proxy
-from tests.end_to_end.processes import Daemon, Simulator
+from tests.end_to_end.processes import Daemon, Simulator, assert_equal
 
 ROOT = Path(__file__).parents[2]
 LIMIT_SECONDS = 60.0  # for what an idle machine does in a few
@@ -100,6 +103,7 @@ class Line:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._proxy.__aenter__(), self._loop).result()
         self.url = self._proxy.url
+        self.direct_url = url
 
     def disturb(self, how: Callable[[Proxy], None]) -> None:
         async def call() -> None:
@@ -278,6 +282,70 @@ def test_a_database_that_is_away_is_never_ready(start: Start, manager: Manager) 
 
 
 # A stop while the database is away
+
+
+def deliver_and_compare(start: Start, venue: Simulator, line: Line) -> None:
+    """The next start delivers what waits on disk, and then the tables are the venue's own ledger."""
+    line.disturb(Proxy.accept)
+    line.disturb(Proxy.answer)
+    again = start(line.url)
+    again.wait_until_live()
+    venue.ledger.pause(paused=False)
+    mended = (
+        "SELECT count(*) FROM ingest.gaps WHERE cause = 'not collected' AND channel = 'book' AND to_time IS NOT NULL"
+    )
+    again.wait_until(lambda: again.count(mended) == 3)
+    venue.ledger.pause(paused=True)
+    again.wait_until_committed(venue)
+    again.wait_until(lambda: again.count("SELECT count(*) FROM ingest.gaps WHERE state IN ('open', 'repairing')") == 0)
+    again.process.send_signal(signal.SIGTERM)
+    assert again.process.wait(LIMIT_SECONDS) == Exit.OK
+    assert_equal(audit(line.direct_url, venue.ledger, since=venue.since, depth=20))
+
+
+@pytest.mark.parametrize("away", [Proxy.refuse, Proxy.mute], ids=["refuses", "silent"])
+def test_it_ends_by_itself_when_the_database_is_away_and_all_is_on_disk(
+    away: Callable[[Proxy], None], start: Start, venue: Simulator, manager: Manager, line: Line, tmp_path: Path
+) -> None:
+    daemon = start(line.url, "[shutdown]\ndeadline_seconds = 2.0\n")
+    daemon.wait_until_live()
+    venue.ledger.pause(paused=False)
+    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.trades") > 100)
+    line.disturb(away)
+    time.sleep(1)  # at 500 trades a second
+    sigterm(daemon, manager)
+    beats = manager.received().count(BEAT)
+    manager.wait_until(lambda messages: messages.count(BEAT) > beats)  # it lives until its end
+    assert daemon.process.wait(LIMIT_SECONDS) == Exit.OK, "what is on disk is safe"
+    venue.ledger.pause(paused=True)
+    said = [message for message in manager.said() if not message.startswith("STATUS=")]
+    assert said == [READY, stopping(rows_to_deliver(daemon), 17_000_000)]
+    (stopped,) = logged(daemon, "daemon.stopped")
+    waiting = spool_view.inspect(tmp_path / "spool")
+    assert stopped["lost"] == 0
+    assert stopped["waiting"] == waiting.rows > 100
+    assert "Traceback" not in daemon.log_file.read_text()
+    deliver_and_compare(start, venue, line)
+
+
+def test_a_database_that_comes_back_as_it_stops_has_all_or_the_disk_has(
+    start: Start, venue: Simulator, manager: Manager, line: Line, tmp_path: Path
+) -> None:
+    daemon = start(line.url, "[shutdown]\ndeadline_seconds = 50\n")
+    daemon.wait_until_live()
+    venue.ledger.pause(paused=False)
+    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.trades") > 100)
+    line.disturb(Proxy.refuse)
+    daemon.wait_until(lambda: logged(daemon, "spool.filling") != [])
+    venue.ledger.pause(paused=True)
+    sigterm(daemon, manager)
+    line.disturb(Proxy.accept)
+    assert daemon.process.wait(LIMIT_SECONDS) == Exit.OK
+    assert manager.said() == [READY, stopping(rows_to_deliver(daemon), 65_000_000)]
+    (stopped,) = logged(daemon, "daemon.stopped")
+    assert stopped["lost"] == 0
+    assert stopped["waiting"] == spool_view.inspect(tmp_path / "spool").rows
+    deliver_and_compare(start, venue, line)
 
 
 def test_a_second_signal_ends_it_at_once(start: Start, venue: Simulator, manager: Manager, line: Line) -> None:

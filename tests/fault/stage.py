@@ -47,7 +47,10 @@ def block(symbols: Sequence[str] = SYMBOLS, channels: Sequence[str] = CHANNELS) 
 
 
 class Stage:
-    """`database_url` is the daemon's way to the database; a test that holds a proxy gives its own as `direct_url`."""
+    """`database_url` is the daemon's way to the database; a test that holds a proxy gives its own as `direct_url`.
+
+    `within` are words before the daemon's command, in which `{spool}` is its spool's folder.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class Stage:
         ping_seconds: float = 20.0,
         silence_seconds: float = 60.0,
         spool_max_bytes: int = 1_000_000_000,
+        within: Sequence[str] = (),
         extra: str = "",
     ) -> None:
         self.venue = venue
@@ -69,6 +73,7 @@ class Stage:
         self.config_file = folder / "ingest.toml"
         self.process: subprocess.Popen[bytes] | None = None
         self._database_url = database_url
+        self._within = [word.replace("{spool}", str(self.spool)) for word in within]
         self._settings = {
             "rest_url": venue.url,
             "ws_url": venue.ws_url,
@@ -100,7 +105,7 @@ class Stage:
     def start(self) -> None:
         assert self.process is None
         with self.log_file.open("ab") as output:
-            self.process = subprocess.Popen(self.command("run"), env=self.environment, stderr=output)
+            self.process = subprocess.Popen([*self._within, *self.command("run")], env=self.environment, stderr=output)
 
     def start_live(self, streams: int = len(SYMBOLS) * len(CHANNELS)) -> None:
         """Start it, and wait until `streams` streams are live."""

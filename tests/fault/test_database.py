@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -98,8 +99,8 @@ def test_a_server_that_is_killed_in_the_middle_of_a_copy(stage: Set, durable_ser
 
 
 @pytest.mark.parametrize("venue", [("--burst", "1")], indirect=True)
-def test_a_full_disk_makes_intake_wait_and_the_gap_is_fetched_later(stage: Set, line: Line, database_url: str) -> None:
-    """The spool's bound stands for the disk's: at it the daemon reads no more, and the venue cuts it off."""
+def test_a_full_spool_makes_intake_wait_and_the_gap_is_fetched_later(stage: Set, line: Line, database_url: str) -> None:
+    """At its bound the daemon reads no more, and the venue cuts it off."""
     small = "[pipeline]\nqueue_max_rows = 2000\nbatch_max_rows = 500\n"
     collect = block(["BTC/USDT"])
     it = stage(line.url, direct_url=database_url, collect=collect, spool_max_bytes=1_000_000, extra=small)
@@ -119,3 +120,33 @@ def test_a_full_disk_makes_intake_wait_and_the_gap_is_fetched_later(stage: Set, 
     assert (trades.named, candles.named) == (0, 0)
     causes = {cause for channel, _, cause, _ in it.gaps() if channel in ("trades", "book")}
     assert "no room for more" in causes
+
+
+SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmpfs -o size=18m none "$0" && exec "$@"')
+"""A disk of the daemon's own: 16 MB stay free, so that what waits can be delivered and forgotten."""
+
+
+@pytest.mark.parametrize("venue", [("--burst", "1")], indirect=True)
+def test_a_disk_that_is_full_makes_intake_wait_too(stage: Set, line: Line, database_url: str, tmp_path: Path) -> None:
+    if subprocess.run([*SMALL_DISK, str(tmp_path), "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a disk of his own")
+    small = "[pipeline]\nqueue_max_rows = 2000\nbatch_max_rows = 500\n"
+    collect = block(["BTC/USDT"])
+    it = stage(line.url, direct_url=database_url, collect=collect, within=[*SMALL_DISK, "{spool}"], extra=small)
+    it.spool.mkdir(mode=0o700)
+    it.start_live(3)
+    it.go()
+    line.refuse()
+    for _ in range(5):
+        it.venue.burst("BTC/USDT", 20_000)
+        time.sleep(0.2)
+    it.wait(lambda: any("is full but for" in said["error"] for said in it.said("spool.refuses")))
+    it.wait(lambda: it.events("pipeline.full") > 0)
+    it.venue.fault(Drop("abort", stream="trade"))
+    it.wait(lambda: it.venue.incidents("drop") != [])
+    line.accept()
+    it.wait(lambda: it.events("spool.drained") > 0)
+    trades, candles, _ = it.finish()
+    assert trades.compared > 100_000
+    assert (trades.named, candles.named) == (0, 0)
+    assert list(it.spool.iterdir()) == [], "it was all on the small disk"

@@ -54,9 +54,8 @@ def test_what_a_stalled_database_does_not_take_is_on_disk(stage: Set, line: Line
     time.sleep(1)
     line.stall_after(100_000)
     it.wait(lambda: line.stalled)
-    assert it.stop(meanwhile=it.venue.freeze) == 0, (
-        it.tail()
-    )  # or repair would have to fetch what a market does in 10 s
+    # Frozen, or repair would have to fetch what a market does in 10 s.
+    assert it.stop(meanwhile=it.venue.freeze) == 0, it.tail()
     assert it.spooled() > 0
     line.cut()
     line.flow()

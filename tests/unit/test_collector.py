@@ -415,6 +415,8 @@ async def test_a_change_while_the_venue_refuses() -> None:
         bench = Bench(venue, {"BTC/USDT": ("trades", "quotes")})
         async with bench.running():
             await bench.until({"BTC trades": "live", "BTC quotes": "live"})
+            await venue.tell()
+            await until(lambda: bench.trades() == [1])
             venue.refusing = True
             venue.cut()
             await bench.until({"BTC trades": "reconnecting", "BTC quotes": "reconnecting"})

@@ -33,6 +33,20 @@ def test_a_run_goes_on_from_where_the_stream_stood() -> None:
     assert run.overdue(9 * SECOND + PATIENCE_NS) == [Hole(101, 103, 5 * SECOND, 9 * SECOND, 9 * SECOND)]
 
 
+def test_what_the_venue_names_is_missing_and_tells_no_time() -> None:
+    run = Run(100, 5 * SECOND)
+    run.expect(103, 9 * SECOND)
+    run.expect(102, 9 * SECOND)
+    assert run.contiguous() == (100, 5 * SECOND)
+    run.see(102, 7 * SECOND, 9 * SECOND)
+    holes = run.overdue(9 * SECOND + PATIENCE_NS)
+    assert [(hole.first, hole.last, hole.after_ns, hole.before_ns) for hole in holes] == [
+        (101, 101, 5 * SECOND, 9 * SECOND),
+        (103, 103, 5 * SECOND, 9 * SECOND),
+    ]
+    assert run.contiguous() == (103, 5 * SECOND)
+
+
 def test_an_absurd_id_is_refused_and_changes_nothing() -> None:
     run = Run()
     run.see(10, 0, 0)

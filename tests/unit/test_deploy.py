@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 UNIT = ROOT / "deploy" / "ingest.service"
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 COMPOSE_SECRETS = ROOT / "deploy" / "compose.secrets.yaml"
+COMPOSE_ROLES = ROOT / "deploy" / "compose.roles.yaml"
 MOST_EXPOSED = 1.5  # of 10, by `systemd-analyze security`
 LONGEST_STOP_SECONDS = Shutdown().deadline_seconds + daemon._CLOSE_SECONDS
 
@@ -83,7 +84,7 @@ def install(folder: Path, python: Path, prefix: str = "/opt/ingest") -> str:
 
 def test_an_installation(tmp_path: Path, python: Path) -> None:
     said = install(tmp_path / "root", python, prefix="/srv/ingest")
-    assert "/srv/ingest/bin/ingest migrate" in said
+    assert "/srv/ingest/bin/ingest migrate --config /etc/ingest/ingest.toml" in said
     root = tmp_path / "root"
     modes = {str(path.relative_to(root)): path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()}
     assert modes == {
@@ -232,3 +233,16 @@ def test_secrets_in_files_leave_none_in_the_environment() -> None:
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert {Path(secret["file"]).parent for secret in read["secrets"].values()} == {ROOT / "deploy" / "secrets"}
     assert "/deploy/secrets/" in ignored
+
+
+@needs_compose
+def test_the_daemon_may_have_a_login_of_its_own() -> None:
+    files = ("--file", str(COMPOSE), "--file", str(COMPOSE_ROLES), "--profile", "collect")
+    services = compose(*files, COLLECTOR_PASSWORD="pl4nted")["services"]
+    collecting, migrating = services["ingest"]["environment"], services["migrate"]["environment"]
+    assert (collecting["DATABASE_URL"], collecting["PGPASSWORD"]) == (
+        "postgresql://collector@database:5432/ingest",
+        "pl4nted",
+    )
+    assert migrating["DATABASE_URL"] == "postgresql://ingest@database:5432/ingest"
+    assert "pl4nted" not in json.dumps(migrating)

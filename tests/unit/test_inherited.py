@@ -40,7 +40,8 @@ def test_the_last_mark_goes_before_an_older_watermark_and_not_before_a_newer_one
 
 def test_a_stream_that_the_database_does_not_know_yet() -> None:
     assert ahead(None, left(head(1, marks=(mark(150, 5),)))) == Progress(150, NOON + 5 * SECOND)
-    assert ahead(None, left(head(1, gaps=(gap(7, 1),)))) is None
+    assert ahead(None, left(head(1, gaps=(gap(7, 1),)))) == Progress(None, NOON + SECOND, gap(7, 1))
+    assert ahead(None, left(head(1, gaps=(gap(7, 1, 9),)))) is None
 
 
 def test_streams_without_ids_go_by_how_far_their_line_was_alive() -> None:

@@ -88,10 +88,102 @@ def test_a_quiet_market_is_asked_about_after_a_restart_and_its_gap_is_closed_by_
     desk.ledger.live(TRADES, NOON + SECOND)
     assert desk.suspected == [TRADES]
     desk.ledger.latest(TRADES, 100, NOON + 2 * SECOND)
+    desk.ledger.tick(NOON + 6 * SECOND)
+    desk.ledger.latest(TRADES, 100, NOON + 6 * SECOND)
+    assert [gap.to_ns for gap in desk.gaps()] == [None], "it may trail the stream: once is not enough"
+    assert desk.suspected == [TRADES]
+    desk.ledger.tick(NOON + 7 * SECOND)
+    desk.ledger.tick(NOON + 8 * SECOND)  # the answer takes its time
+    assert desk.suspected == [TRADES] * 2
+    desk.ledger.latest(TRADES, 100, NOON + 9 * SECOND)
     assert (desk.gaps()[-1].state, desk.gaps()[-1].evidence) == (
         "repaired",
         "the daemon did not run; the venue's latest is 100",
     )
+
+
+def test_history_that_trailed_at_the_first_answer_closes_nothing() -> None:
+    desk = Desk(TRADES, Progress(100, NOON - MINUTE))
+    desk.ledger.live(TRADES, NOON)
+    desk.ledger.latest(TRADES, 100, NOON)
+    desk.ledger.tick(NOON + 5 * SECOND)
+    desk.ledger.latest(TRADES, 110, NOON + 6 * SECOND)
+    desk.ledger.tick(NOON + 9 * SECOND)
+    assert [(gap.from_id, gap.to_id, gap.state) for gap in desk.gaps()] == [(101, None, "open"), (101, 110, "open")]
+
+
+def test_a_second_gap_asks_for_two_answers_of_its_own() -> None:
+    desk = Desk(TRADES, Progress(100, NOON - MINUTE))
+    desk.ledger.live(TRADES, NOON)
+    desk.ledger.latest(TRADES, 100, NOON)
+    desk.see(101)
+    desk.ledger.tick(NOON + SECOND)
+    assert [gap.state for gap in desk.gaps()] == ["open", "repaired"]
+    desk.ledger.lost(TRADES, "disconnected", NOON + 20 * SECOND, NOON + 20 * SECOND)
+    desk.ledger.live(TRADES, NOON + 21 * SECOND)
+    desk.ledger.latest(TRADES, 101, NOON + 21 * SECOND)
+    assert [gap.state for gap in desk.gaps()] == ["open", "repaired", "open"]
+
+
+def test_what_the_venue_names_proves_nothing_of_the_time_before_it_was_named() -> None:
+    """It may know of 115 by then: a later hole begins in time where the last trade that was seen lies."""
+    desk = Desk(TRADES, Progress(100, NOON - MINUTE))
+    desk.ledger.live(TRADES, NOON)
+    desk.ledger.latest(TRADES, 110, NOON)
+    desk.ledger.tick(NOON + 3 * SECOND)
+    assert [(mark.id, mark.proved_ns) for mark in desk.marks()] == [(110, NOON - MINUTE)]
+    desk.see(116, at_ns=NOON + 4 * SECOND)
+    desk.ledger.tick(NOON + 7 * SECOND)
+    hole = desk.gaps()[-1]
+    assert (hole.from_id, hole.to_id, hole.from_ns) == (111, 115, NOON - MINUTE)
+
+
+def test_trades_are_claimed_from_their_first_number_on() -> None:
+    desk = Desk(TRADES)
+    desk.ledger.live(TRADES, NOON)
+    desk.ledger.tick(NOON + 20 * SECOND)
+    desk.ledger.lost(TRADES, "disconnected", NOON + 20 * SECOND, NOON + 20 * SECOND)
+    desk.ledger.live(TRADES, NOON + 21 * SECOND)
+    assert desk.items == [], "a subscription that was acknowledged and brought nothing"
+    desk.ledger.latest(TRADES, 50, NOON + 60 * SECOND)
+    desk.ledger.tick(NOON + 61 * SECOND)
+    (mark,) = desk.marks()
+    assert (mark.id, mark.began_ns, mark.proved_ns) == (50, NOON + 60 * SECOND, NOON + 60 * SECOND)
+    desk.see(53, at_ns=NOON + 62 * SECOND)
+    desk.ledger.tick(NOON + 65 * SECOND)
+    assert [(gap.from_id, gap.to_id) for gap in desk.gaps()] == [(51, 52)]
+
+
+def test_trades_that_came_before_the_next_tick_are_not_forgotten_when_the_line_is_lost() -> None:
+    desk = Desk(TRADES)
+    desk.ledger.live(TRADES, NOON)
+    desk.see(7)
+    desk.ledger.lost(TRADES, "disconnected", NOON + SECOND, NOON + SECOND)
+    assert [gap.from_id for gap in desk.gaps()] == [8]
+
+
+def test_candles_are_owed_from_a_gap_on_also_when_none_ever_came() -> None:
+    minute = NOON // MINUTE
+    desk = Desk(CANDLES)
+    assert desk.account.run is not None
+    desk.ledger.live(CANDLES, NOON + SECOND)
+    desk.ledger.lost(CANDLES, "disconnected", NOON + 90 * SECOND, NOON + 90 * SECOND)
+    desk.ledger.live(CANDLES, NOON + 5 * MINUTE)
+    desk.account.run.see(minute + 5, NOON + 5 * MINUTE, NOON + 6 * MINUTE)
+    desk.ledger.tick(NOON + 6 * MINUTE)
+    assert [gap.to_ns for gap in desk.gaps()] == [None], "the minutes between may still come"
+    desk.ledger.tick(NOON + 6 * MINUTE + 30 * SECOND)
+    gap = desk.gaps()[-1]
+    assert (gap.from_ns, gap.to_ns, gap.state) == (NOON + MINUTE, NOON + 4 * MINUTE, "open")
+
+
+def test_a_stream_that_was_left_with_a_gap_alone_goes_on_with_it() -> None:
+    left = Gap(1, "trades", "disconnected", NOON - MINUTE, None, 101, None, "reset", opened_ns=NOON - SECOND)
+    desk = Desk(TRADES, Progress(None, NOON - MINUTE, left))
+    desk.ledger.live(TRADES, NOON)
+    desk.see(103)
+    desk.ledger.tick(NOON + 5 * SECOND)
+    assert [(gap.from_id, gap.to_id, gap.state) for gap in desk.gaps()] == [(101, 102, "open")]
 
 
 def test_ids_that_the_venue_names_and_nobody_brings_are_missing() -> None:
@@ -214,6 +306,7 @@ def test_the_end_marks_streams_without_an_open_gap_only() -> None:
     for channel in channels:
         ledger.follow(Stream(1, BTC, channel), None, NOON, contiguous=True)
         ledger.live(Stream(1, BTC, channel), NOON)
+    ledger.latest(Stream(1, BTC, "trades"), 7, NOON)
     ledger.lost(Stream(1, BTC, "quotes"), "disconnected", NOON + SECOND, NOON + SECOND)
     items.clear()
     ledger.finish(NOON + 5 * SECOND)

@@ -2,77 +2,25 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
-import msgspec
 import pytest
 from msgspec import structs
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.datastructures import Headers
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from ingest.collect import session as session_module
 from ingest.collect.session import Session
-from ingest.errors import Blocked, Rejected, Retryable
-from ingest.exchanges.adapter import Ack, Adapter, Options, Shutdown
-from ingest.exchanges.binance import Binance
-from ingest.records import Instrument, Stream, Trade
+from ingest.errors import Blocked, Retryable
+from ingest.exchanges.adapter import Options
+from ingest.records import Stream
+from tests.unit.scripted import BTC, Quick, Sink, acknowledge, refused, serving, trade, until
 
 pytestmark = pytest.mark.timeout(20)
 
-BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
 STREAMS = [Stream(1, BTC, "trades"), Stream(1, BTC, "book")]
-Handler = Callable[[ServerConnection], Awaitable[None]]
-
-
-class Quick(Binance):
-    """Binance without the pause between two messages."""
-
-    limits = msgspec.structs.replace(Binance.limits, messages_per_second=10_000)
-
-
-class Sink:
-    """Keeps what it is given; waits in `room` while it is held."""
-
-    def __init__(self, *, held: bool = False) -> None:
-        self.frames: list[bytes] = []
-        self.trades: list[int] = []
-        self.times: list[int] = []
-        self._open = asyncio.Event()
-        if not held:
-            self._open.set()
-
-    @property
-    def full(self) -> bool:
-        return not self._open.is_set()
-
-    async def room(self) -> None:
-        await self._open.wait()
-
-    def release(self) -> None:
-        self._open.set()
-
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None:
-        self.frames.append(frame)
-        self.times.append(received_ns)
-        try:
-            events = adapter.decode(frame, received_ns)
-        except Rejected:
-            return None
-        self.trades.extend(int(event.trade_id) for event in events if isinstance(event, Trade))
-        return [event for event in events if isinstance(event, Ack | Shutdown)]
-
-    def defer(self, _adapter: Adapter, /) -> None:
-        return
-
-    def proceed(self, _adapter: Adapter, /) -> None:
-        return
-
-    def forget(self, _adapter: Adapter, /) -> None:
-        return
 
 
 class Tap:
@@ -96,44 +44,20 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def venue(handler: Handler) -> AsyncIterator[str]:
-    """The venue's address."""
-    async with serve(handler, "127.0.0.1", 0, compression=None, close_timeout=0.05) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-
-
-@asynccontextmanager
 async def refusing(status: int, headers: dict[str, str] | None = None) -> AsyncIterator[str]:
     async def refuse(_connection: ServerConnection, _request: Request) -> Response:
-        return Response(status, HTTPStatus(status).phrase, Headers(headers or {}), b"no")
+        return refused(status, headers or {}, b"no")
 
-    async with serve(_silent, "127.0.0.1", 0, process_request=refuse) as server:
-        yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+    async with serving(_silent, refuse) as url:
+        yield url
 
 
 async def _silent(socket: ServerConnection) -> None:
     await socket.wait_closed()
 
 
-async def acknowledge(socket: ServerConnection) -> None:
-    """Read one request and accept it."""
-    request = json.loads(await socket.recv())
-    await socket.send(json.dumps({"result": None, "id": request["id"]}))
-
-
-def trade(number: int) -> str:
-    data = {"e": "trade", "s": "BTCUSDT", "t": number, "p": "1", "q": "1", "T": 1_600_000_000_000, "m": True}
-    return json.dumps({"stream": "btcusdt@trade", "data": data})
-
-
 def session(url: str, sink: Sink, streams: Sequence[Stream] = tuple(STREAMS), tap: Tap | None = None) -> Session:
     return Session(Quick({"BTCUSDT": 1}, Options(ws_url=url)), streams, sink, tap=tap)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
-            await asyncio.sleep(0.001)
 
 
 async def test_subscribes_becomes_live_delivers_and_closes() -> None:
@@ -148,7 +72,7 @@ async def test_subscribes_becomes_live_delivers_and_closes() -> None:
         await socket.wait_closed()
 
     sink, tap, changes = Sink(), Tap(), list[tuple[bool, bool]]()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = Session(
             Quick({"BTCUSDT": 1}, Options(ws_url=url)),
             STREAMS,
@@ -189,7 +113,7 @@ async def test_live_only_when_every_subscription_is_acknowledged() -> None:
 
     many = [Stream(1, structs.replace(BTC, native=f"C{number}USDT"), "trades") for number in range(450)]
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink, many)
         running = asyncio.create_task(it.run())
         await until(lambda: bool(sink.trades))
@@ -219,7 +143,7 @@ async def test_a_refused_subscription_ends_it_with_the_venues_words(
         await socket.send(json.dumps(answer))
         await socket.wait_closed()
 
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, Sink())
         with pytest.raises(Retryable, match=said) as caught:
             await it.run()
@@ -236,7 +160,7 @@ async def test_never_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
         await socket.wait_closed()
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         with pytest.raises(Retryable, match="not acknowledged"):
             await session(url, sink).run()
     assert sink.trades == [1]
@@ -255,7 +179,7 @@ async def test_the_venue_ends_it(how: str) -> None:
             await socket.close(1001, "going away")
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink)
         with pytest.raises(Retryable, match=r"^binance: 127\.0\.0\.1:\d+: ") as caught:
             await it.run()
@@ -275,7 +199,7 @@ async def test_ended_by_the_venue_while_the_sink_is_slow_everything_is_taken() -
         sent.set()
 
     sink = Sink(held=True)
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         running = asyncio.create_task(session(url, sink).run())
         await sent.wait()
         await asyncio.sleep(0.02)
@@ -303,7 +227,7 @@ async def test_close_takes_all_that_was_received(count: int) -> None:
         await socket.wait_closed()
 
     sink = Sink(held=True)
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink)
         running = asyncio.create_task(it.run())
         await until(lambda: sent == count)
@@ -323,7 +247,7 @@ async def test_close_when_already_closed_and_twice() -> None:
         await acknowledge(socket)
         await socket.close()
 
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, Sink())
         with pytest.raises(Retryable):
             await it.run()
@@ -336,7 +260,7 @@ async def test_closed_before_it_began() -> None:
         await socket.wait_closed()
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink)
         await it.close()
         await it.run()
@@ -377,7 +301,7 @@ async def test_shutdown_makes_it_expire() -> None:
         await socket.wait_closed()
 
     changes: list[bool] = []
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         adapter = Quick({"BTCUSDT": 1}, Options(ws_url=url))
         it = Session(adapter, STREAMS, Sink(), on_change=lambda: changes.append(it.expiring))
         running = asyncio.create_task(it.run())
@@ -451,7 +375,7 @@ async def test_a_frame_beyond_the_bound_ends_the_connection_only(monkeypatch: py
         await socket.wait_closed()
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         with pytest.raises(Retryable, match=r"1009|too big"):
             await session(url, sink).run()
     assert sink.trades == [1]
@@ -471,7 +395,7 @@ async def test_delivering_begins_with_what_is_neither_an_answer_nor_rejected() -
         await socket.wait_closed()
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink)
         running = asyncio.create_task(it.run())
         await until(lambda: len(sink.frames) == 5)
@@ -516,10 +440,48 @@ async def test_binary_and_invalid_text_go_to_the_sink() -> None:
         await socket.wait_closed()
 
     sink = Sink()
-    async with venue(handler) as url:
+    async with serving(handler) as url:
         it = session(url, sink)
         running = asyncio.create_task(it.run())
         await until(lambda: len(sink.frames) == 3)
         await it.close()
         await running
     assert sink.frames[1:] == [b"\x00\xff", b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("ping_seconds", [1.0, 2.0, 20.0, 300.0])
+async def test_a_dead_line_has_two_ping_intervals(ping_seconds: float) -> None:
+    """Until a ping is sent, until it counts as unanswered, and until the library has given up closing."""
+    async with serving(_silent) as url:
+        it = Session(Quick({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, Sink(), ping_seconds=ping_seconds)
+        socket = await it._connect(url)
+        assert socket.ping_interval == ping_seconds
+        assert socket.ping_timeout is not None
+        assert socket.close_timeout is not None
+        assert ping_seconds + socket.ping_timeout + socket.close_timeout == 2 * ping_seconds
+        assert min(socket.ping_timeout, socket.close_timeout) > 0
+        await socket.close()
+
+
+async def test_a_half_open_line_is_noticed_by_a_ping_that_nobody_answers() -> None:
+    broken, done = asyncio.Event(), asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        await socket.send(trade(1))
+        socket.transport.pause_reading()  # pings arrive, and nobody takes them
+        broken.set()
+        await done.wait()
+        socket.transport.abort()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Quick({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink, ping_seconds=0.2)
+        running = asyncio.create_task(it.run())
+        await broken.wait()
+        async with asyncio.timeout(4):  # ten times as long as it takes
+            with pytest.raises(Retryable, match="keepalive ping timeout"):
+                await running
+        done.set()
+    assert sink.trades == [1]
+    assert it.heard_ns == sink.times[-1]

@@ -4,12 +4,9 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from http import HTTPStatus
 
-import msgspec
 import pytest
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
@@ -17,52 +14,20 @@ from ingest import clock
 from ingest.collect import supervise as supervise_module
 from ingest.collect.session import Session
 from ingest.collect.supervise import Supervisor
-from ingest.errors import Blocked, Rejected, Retryable
-from ingest.exchanges.adapter import Ack, Adapter, Options, Shutdown
-from ingest.exchanges.binance import Binance
-from ingest.records import Instrument, Stream, Trade
+from ingest.errors import Blocked, Retryable
+from ingest.exchanges.adapter import Ack, Options, Shutdown
+from ingest.records import Stream
 from ingest.retry import Backoff
+from tests.unit.scripted import BTC, Quick, Sink, refused, serving, trade, until
 
 pytestmark = pytest.mark.timeout(20)
 
-BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
 STREAMS = [Stream(1, BTC, "trades")]
 MORE = [*STREAMS, Stream(1, BTC, "quotes")]
 TRADES, QUOTES = "btcusdt@trade", "btcusdt@bookTicker"
 NEVER = 1e6
 PROMPT_SECONDS = 1.0
 SHUTDOWN = '{"e":"serverShutdown","E":1770123456789}'
-
-
-class Quick(Binance):
-    limits = msgspec.structs.replace(Binance.limits, messages_per_second=10_000)
-
-
-class Sink:
-    full = False
-
-    def __init__(self) -> None:
-        self.trades: list[int] = []
-
-    async def room(self) -> None:
-        return
-
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None:
-        try:
-            events = adapter.decode(frame, received_ns)
-        except Rejected:
-            return None
-        self.trades.extend(int(event.trade_id) for event in events if isinstance(event, Trade))
-        return [event for event in events if isinstance(event, Ack | Shutdown)]
-
-    def defer(self, _adapter: Adapter, /) -> None:
-        return
-
-    def proceed(self, _adapter: Adapter, /) -> None:
-        return
-
-    def forget(self, _adapter: Adapter, /) -> None:
-        return
 
 
 class Venue:
@@ -84,10 +49,7 @@ class Venue:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Venue"]:
-        async with serve(
-            self._serve, "127.0.0.1", 0, process_request=self._refuse, compression=None, close_timeout=0.05
-        ) as server:
-            self.url = _url(server)
+        async with serving(self._serve, self._refuse) as self.url:
             yield self
 
     async def _refuse(self, _connection: ServerConnection, _request: Request) -> Response | None:
@@ -95,7 +57,7 @@ class Venue:
         if self.answers and isinstance(self.answers[0], int):
             status = self.answers[0]
             del self.answers[0]
-            return Response(status, HTTPStatus(status).phrase, Headers(self.headers), b"")
+            return refused(status, self.headers)
         return None
 
     async def _serve(self, socket: ServerConnection) -> None:
@@ -116,13 +78,12 @@ class Venue:
     async def tell(self) -> None:
         """Send the next message."""
         self.sent += 1
-        data = {"e": "trade", "s": "BTCUSDT", "t": self.sent, "p": "1", "q": "1", "T": 1_600_000_000_000, "m": True}
         open_ = [socket for socket in self.subscribed if socket.state.name == "OPEN"]
         if not open_:
             self.unheard.append(self.sent)
         for socket in open_:
             with suppress(ConnectionClosed):
-                await socket.send(json.dumps({"stream": "btcusdt@trade", "data": data}))
+                await socket.send(trade(self.sent))
 
     async def cut(self) -> None:
         """Break every line."""
@@ -202,16 +163,6 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _at_once() -> None:
     return
-
-
-def _url(server: Server) -> str:
-    return f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
-            await asyncio.sleep(0.001)
 
 
 # Restarts
