@@ -1,23 +1,29 @@
--- The venue's state now: the present row goes on, or ends where another begins.
+-- The venue's state now: the present row goes on, or ends where another begins. A row that was not looked at for a
+-- minute ends where it was seen last: the daemon was killed, and nobody knows of the time after.
 WITH venue AS (
     INSERT INTO ingest.exchanges (name) VALUES (%(exchange)s)
     ON CONFLICT (name) DO UPDATE SET name = excluded.name
     RETURNING exchange_id
 ),
-going_on AS (
-    UPDATE ingest.exchange_status s
-    SET checked_at = now(), latency_ms = coalesce(%(latency_ms)s, s.latency_ms), limiter = coalesce(%(free)s, s.limiter),
-        detail = %(detail)s
-    FROM venue
-    WHERE s.exchange_id = venue.exchange_id AND s.until IS NULL AND s.state = %(state)s
-    RETURNING s.exchange_id
+present AS (
+    SELECT s.exchange_id, s.since, s.state = %(state)s AND s.seen AS goes_on, s.seen
+    FROM (SELECT *, checked_at > now() - INTERVAL '1 minute' AS seen FROM ingest.exchange_status) s
+    JOIN venue USING (exchange_id)
+    WHERE s.until IS NULL
 ),
-ended AS (
-    UPDATE ingest.exchange_status s SET until = now()
-    FROM venue
-    WHERE s.exchange_id = venue.exchange_id AND s.until IS NULL AND s.state <> %(state)s
+kept AS (
+    UPDATE ingest.exchange_status s
+    SET checked_at = CASE WHEN p.goes_on THEN now() ELSE s.checked_at END,
+        latency_ms = CASE WHEN p.goes_on THEN coalesce(%(latency_ms)s, s.latency_ms) ELSE s.latency_ms END,
+        limiter = CASE WHEN p.goes_on THEN coalesce(%(free)s, s.limiter) ELSE s.limiter END,
+        detail = CASE WHEN p.goes_on THEN %(detail)s ELSE s.detail END,
+        until = CASE WHEN p.goes_on THEN NULL WHEN p.seen THEN now() ELSE s.checked_at END
+    FROM present p
+    WHERE s.exchange_id = p.exchange_id AND s.since = p.since
+    RETURNING s.until
 )
+-- Reading `kept` makes its update come first: a venue has one present row.
 INSERT INTO ingest.exchange_status (exchange_id, since, state, detail, checked_at, latency_ms, limiter)
 SELECT venue.exchange_id, now(), %(state)s, %(detail)s, now(), %(latency_ms)s, %(free)s
 FROM venue
-WHERE NOT EXISTS (SELECT FROM going_on)
+WHERE NOT EXISTS (SELECT FROM kept WHERE until IS NULL)
