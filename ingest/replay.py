@@ -129,6 +129,8 @@ async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Se
             feed.take(adapter, entry.payload, entry.time_ns)
         elif entry.kind == "reply":
             feed.take_reply(adapter, entry.url, entry.payload, entry.time_ns)
+        else:
+            adapter.recorded(entry.url if entry.kind == "opened" else entry.payload.decode(errors="replace"))
         if intake.full:
             await intake.room()
     return feed
@@ -143,7 +145,9 @@ async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]
             if entry.kind == "received":
                 continue
             if entry.kind == "reply":
-                replies.setdefault(urlsplit(entry.url).path, entry.payload)
+                parts = urlsplit(entry.url)
+                replies.setdefault(parts.path, entry.payload)
+                replies.setdefault(f"{parts.path}?{parts.query}", entry.payload)
             sent = entry.payload.decode() if entry.kind == "sent" else ""
             named.update(_WORD.findall(f"{entry.url} {sent}".lower()))
     listed = await load_instruments(exchange, kinds=ADAPTERS[exchange].kinds, replies=replies)

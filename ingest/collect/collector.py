@@ -10,6 +10,7 @@ from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants, tick_after
 from ingest.collect.health import Health, judge
 from ingest.collect.poll import Poller
+from ingest.collect.resync import SNAPSHOT_SECONDS, Pauses
 from ingest.collect.selection import Settings, names, select, unlisted, withdrawn
 from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Connection, Supervisor
@@ -38,8 +39,6 @@ _LISTING_SECONDS = 3600.0
 """How often the venue's listing is asked for."""
 _CONFIRM_SECONDS = 60.0
 """And how soon again, where it lacks what it had."""
-_SNAPSHOT_SECONDS = 15.0
-"""How long a book waits for the snapshot of a subscription made anew, before its next change asks again."""
 
 
 class Collector:
@@ -90,6 +89,7 @@ class Collector:
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
         self._listed: Mapping[str, bool] = {}  # by symbol: is it traded now?
+        self._resyncs = Pauses()
         self._withdrawn: dict[Stream, str] = {}  # by the latest listing
         self._slots: Limiter | None = None
         self._poller: Poller | None = None
@@ -360,10 +360,12 @@ class Collector:
         if self._any.books.snapshot == "rest" and self._catchup is not None:
             self._catchup.want_book(instrument_id)
             return
+        loop = asyncio.get_running_loop()
         for stream in self._streams:
             if (stream.instrument_id, stream.channel) == (instrument_id, "book"):
-                self._renew(stream)
-                asyncio.get_running_loop().call_later(_SNAPSHOT_SECONDS, self.feed.keeper.ask_again, instrument_id)
+                pause = self._resyncs.next_seconds(instrument_id, loop.time())
+                loop.call_later(pause, self._renew, stream)
+                loop.call_later(pause + SNAPSHOT_SECONDS, self.feed.keeper.ask_again, instrument_id)
 
     def _want_candles(self, instrument_id: int, minutes: int) -> None:
         if self._catchup is not None:

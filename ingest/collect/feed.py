@@ -331,7 +331,7 @@ class Feed:
                 account.token = account.run.last
             elif channel == "book":
                 book = self.books[instrument_id]
-                account.token = book.sequence
+                account.token = book.sequence, book.received_ns  # a message that changes nothing is a sign of life
                 account.seen_ns = max(account.seen_ns, book.received_ns)
             else:
                 latest = self._latest[channel].get(instrument_id)

@@ -174,6 +174,13 @@ class Adapter(Protocol):
         """
         return []
 
+    def recorded(self, said: str) -> None:
+        """A recording's connection was opened at this address, or this frame was sent on it.
+
+        In place of `url` and `subscribe`, for venues whose frames do not tell all that `decode` must know.
+        """
+        return
+
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Translate one frame. Raises `Rejected` for a shape or a value that it does not know."""
 

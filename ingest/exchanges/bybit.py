@@ -183,6 +183,10 @@ class Bybit(Adapter):
             _request(first_request_id + 1, "subscribe", [topic], [stream]),
         ]
 
+    def recorded(self, said: str) -> None:
+        if "/v5/public/" in said:
+            self._suffix = _suffix("spot" if said.rstrip("/").endswith("/spot") else "linear")
+
     def _serve(self, stream: Stream) -> Category:
         category = _category(stream.instrument)
         self._suffix = _suffix(category)

@@ -171,6 +171,9 @@ class Kraken(Adapter):
                 subscriptions.append(self._request("subscribe", channel, part, request_id))
         return subscriptions
 
+    def recorded(self, said: str) -> None:
+        self._quoting = self._quoting or '"event_trigger":"bbo"' in said
+
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         ended = self._request("unsubscribe", stream.channel, [stream], first_request_id)
         begun = self._request("subscribe", stream.channel, [stream], first_request_id + 1)

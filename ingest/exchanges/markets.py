@@ -30,8 +30,8 @@ async def load_instruments(
 ) -> list[Instrument]:
     """All instruments of the kinds. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
 
-    Numbers come as the venue's digits: ccxt is told to parse them as text. With `replies` (bodies by URL path)
-    nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
+    Numbers come as the venue's digits: ccxt is told to parse them as text. With `replies` (bodies by path and query,
+    or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
     """
     client = _client(exchange, rest_url, proxy)
     if exchange in _TYPES:
@@ -120,9 +120,10 @@ Fetch = Callable[..., Awaitable[Any]]
 
 def _from(replies: Mapping[str, bytes]) -> Fetch:
     async def fetch(url: str, *_: object) -> Any:
-        body = replies.get(urlsplit(url).path)
+        parts = urlsplit(url)
+        body = replies.get(f"{parts.path}?{parts.query}", replies.get(parts.path))
         if body is None:
-            raise ccxt.ExchangeError(f"the recording holds no reply of {urlsplit(url).path}")
+            raise ccxt.ExchangeError(f"the recording holds no reply of {parts.path}")
         return orjson.loads(body)
 
     return fetch
