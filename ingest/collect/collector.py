@@ -1,7 +1,7 @@
 """One venue: its instruments, its connections, its books. A fault here stays here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
@@ -9,9 +9,10 @@ from ingest import clock
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants, tick_after
 from ingest.collect.health import Health, judge
+from ingest.collect.listing import Admit, Listing, Load, Register
 from ingest.collect.poll import Poller
 from ingest.collect.resync import SNAPSHOT_SECONDS, Pauses
-from ingest.collect.selection import Settings, names, select, unlisted, withdrawn
+from ingest.collect.selection import Settings, names, unlisted
 from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Connection, Supervisor
 from ingest.errors import Blocked, Retryable
@@ -20,13 +21,11 @@ from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.pipeline.pipeline import Intake
 from ingest.records import Instrument, Progress, Stream
-from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
+from ingest.retry import Backoff
 from ingest.store.registry import State
 
 log = structlog.get_logger()
 
-Register = Callable[[Sequence[Instrument]], Awaitable[dict[str, int]]]
-Admit = Callable[[Sequence[Stream], Adapter], Awaitable[Mapping[Stream, Progress | None]]]
 Repairing = Callable[[Rest, Adapter], Coroutine[None, None, None]]
 Connect = Callable[..., Connection]
 """Makes what `Session` is: adapter, streams, sink, and by name proxy, ping_seconds, tap, on_change."""
@@ -59,7 +58,7 @@ class Collector:
         instruments: dict[int, Instrument],
         *,
         new_adapter: Callable[[Mapping[str, int]], Adapter],
-        load: Callable[[], Awaitable[list[Instrument]]],
+        load: Load,
         register: Register,
         admit: Admit,
         repair: Repairing | None = None,
@@ -70,27 +69,25 @@ class Collector:
     ) -> None:
         self.states: dict[Stream, tuple[State, str | None]] = {}
         self.announced: str | None = None  # what the venue says of its own maintenance
-        self._unreachable: Retryable | None = None  # why its listing cannot be had
         self._rest: Rest | None = None
         self.ended = asyncio.Event()
         self._settings = settings
         self._pipeline = pipeline
         self._instruments = instruments
         self._new_adapter = new_adapter
-        self._load, self._register, self._admit, self._repair = load, register, admit, repair
+        self._repair = repair
         self._connect_with, self._call_with = connect, call
         self._session_tap, self._rest_tap = session_tap, rest_tap
         self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
         self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
+        self._listing = Listing(self._any, self._ids, instruments, load=load, register=register, admit=admit)
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
         self._preparing: asyncio.Timeout | None = None
         self._streams: set[Stream] = set()
         self._live_before: set[Stream] = set()
         self._catchup: Catchup | None = None
-        self._listed: Mapping[str, bool] = {}  # by symbol: is it traded now?
         self._resyncs = Pauses()
-        self._withdrawn: dict[Stream, str] = {}  # by the latest listing
         self._slots: Limiter | None = None
         self._poller: Poller | None = None
         self._tasks: asyncio.TaskGroup | None = None  # of the sessions
@@ -107,7 +104,7 @@ class Collector:
     @property
     def health(self) -> Health:
         """How the venue is now."""
-        rest, unreachable = self._rest, self._unreachable
+        rest, unreachable = self._rest, self._listing.unreachable
         error = str(unreachable) if unreachable is not None else (rest.error if rest is not None else None)
         state, detail = judge(list(self.states.values()), error=error, announced=self.announced)
         if isinstance(unreachable, Blocked):
@@ -152,7 +149,7 @@ class Collector:
     async def run(self) -> None:
         try:
             async with asyncio.timeout(None) as self._preparing:
-                progress = await self._prepare(self._settings)
+                progress = await self._listing.streams(self._settings, (), ())
         except TimeoutError:
             if self._stopping.is_set():
                 return
@@ -238,22 +235,28 @@ class Collector:
         nothing.
         """
         again = Backoff(first_seconds=5.0, cap_seconds=300.0)
+        settings, told, failed = self._settings, False, False
         while True:
-            settings, told = self._settings, False
-            wait = again.next_seconds() if unlisted(settings, self._streams) else _LISTING_SECONDS
+            soon = failed or unlisted(settings, self._streams)
+            wait = again.next_seconds() if soon else _LISTING_SECONDS
             try:
-                async with asyncio.timeout(min(wait, _CONFIRM_SECONDS) if self._withdrawn else wait):
+                async with asyncio.timeout(min(wait, _CONFIRM_SECONDS) if self._listing.doubted else wait):
                     settings, told = await self._changes.get(), True
                     again.reset()
             except TimeoutError:
                 log.debug("exchange.listed_again", exchange=settings.exchange)
-            progress = await self._prepare(settings)
-            self._settings = settings
-            gone = {s: "not in the configuration any more" for s in self._streams if not names(settings, s)}
-            before, self._withdrawn = self._withdrawn, withdrawn(self._streams, self._listed)
-            gone |= {stream: reason for stream, reason in self._withdrawn.items() if stream in before}
+            try:
+                progress = await self._listing.streams(settings, self.states, self._streams)
+            except Exception:
+                log.exception("exchange.listing_failed", exchange=settings.exchange)  # what runs goes on without it
+                failed = True
+                continue
+            self._settings, changed = settings, told
+            told = failed = False
+            gone = self._listing.withdrawn(self._streams)
+            gone |= {s: "not in the configuration any more" for s in self._streams if not names(settings, s)}
             new = {stream: known for stream, known in progress.items() if stream not in self._streams}
-            if not (told or new or gone):
+            if not (changed or new or gone):
                 continue
             self.feed.unfollow(list(gone), clock.now_ns())
             if self._poller is not None:
@@ -269,55 +272,8 @@ class Collector:
             self._streams.difference_update(gone)
             for stream, reason in gone.items():
                 self._set_state([stream], "stopped", reason)
-                self._withdrawn.pop(stream, None)
             self._live_before.difference_update(gone)
             log.info("streams.changed", exchange=settings.exchange, added=len(new), removed=len(gone))
-
-    async def _prepare(self, settings: Settings) -> Mapping[Stream, Progress | None]:
-        """The streams to run, with how far each had come; tries until it has them."""
-        backoff = Backoff(first_seconds=1.0)
-        while True:
-            try:
-                listed = await self._load()
-                self._listed = {instrument.symbol: instrument.active for instrument in listed}
-                wanted = select(settings, listed, self._any.channels)
-                chosen = list({instrument.symbol: instrument for instrument, _ in wanted}.values())
-                ids = await self._register(listed)
-                self._instruments.update({ids[instrument.symbol]: instrument for instrument in chosen})
-                self._ids.update({self._any.key(instrument): ids[instrument.symbol] for instrument in chosen})
-                streams = [Stream(ids[instrument.symbol], instrument, channel) for instrument, channel in wanted]
-                # The venue may describe an instrument in other words now; its stream is the same.
-                self._unreachable = None
-                running = {(stream.instrument_id, stream.channel): stream for stream in self._streams}
-                return await self._admitted([running.get((s.instrument_id, s.channel), s) for s in streams])
-            except Retryable as error:
-                self._unreachable = error
-                delay = max(backoff.next_seconds(), error.retry_after_seconds or 0.0)
-                if isinstance(error, Blocked):
-                    delay = BLOCKED_RETRY_SECONDS
-                log.warning(
-                    "exchange.unreachable",
-                    exchange=self._settings.exchange,
-                    error=str(error),
-                    retry_seconds=round(delay, 1),
-                )
-                await asyncio.sleep(delay)
-
-    async def _admitted(self, streams: list[Stream]) -> Mapping[Stream, Progress | None]:
-        """Those of the streams that may run; what runs already is not asked about again."""
-        adapter = self._any
-        new = [stream for stream in streams if stream not in self._streams]
-        admitted: dict[Stream, Progress | None] = {stream: None for stream in streams if stream in self._streams}
-        admitted |= await self._admit(new, adapter)
-        for stream in new:
-            if stream not in admitted:
-                log.error(
-                    "stream.refused",
-                    stream=str(stream),
-                    reason=f"its stored ids are of another kind than {adapter.id_space(stream.channel)!r}; never mixed",
-                    remedy=f"set [exchanges.{stream.instrument.exchange}] trade_stream back",
-                )
-        return admitted
 
     def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Connection:
         return self._connect_with(

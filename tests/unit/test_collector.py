@@ -463,7 +463,7 @@ async def test_a_stream_that_the_database_refuses_is_left_out() -> None:
         async def admit(streams: Sequence[Stream], _adapter: Adapter) -> Mapping[Stream, Progress | None]:
             return {stream: None for stream in streams if stream.instrument_id == 1}
 
-        bench.collector._admit = admit
+        bench.collector._listing._admit = admit
         async with bench.running():
             await bench.until({"BTC trades": "live"})
             with capture_logs() as logs:
