@@ -18,6 +18,7 @@ from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Bad, Request
 from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, Instrument, Reject, Trade
+from ingest.repair.gather import Gathered, gather, page_of
 from ingest.repair.locate import find
 from ingest.repair.page import Absent, Page, Why, of_candles, of_trades
 from ingest.repair.says import Says
@@ -155,12 +156,19 @@ class Repair:
 
     async def _repair(self, job: Job) -> None:
         instrument, window = self._instruments[job.window.instrument_id], job.window
-        if window.channel == "trades" and window.from_id is None:
+        by_id = self._adapter.history.by == "id"
+        if window.channel == "trades" and by_id and window.from_id is None:
             await self._identify(job, instrument)
             return
         try:
-            reply = await self._fetch(self._request(instrument, window))
-            page, bad = self._read(window, reply)
+            if window.channel == "trades" and not by_id:
+                found = await self._gathered(job, instrument)
+                if found is None:
+                    return
+                page, bad, received_ns = page_of(window, found), found.bad, found.as_of_ns
+            else:
+                reply = await self._fetch(self._request(instrument, window))
+                (page, bad), received_ns = self._read(window, reply), reply.received_ns
             forgotten = window.channel == "candles" and any(absent.why == "forgotten" for absent in page.absent)
             if forgotten and await self._reaches_back(instrument, window):
                 page = structs.replace(page, absent=())
@@ -168,7 +176,7 @@ class Repair:
             await self._rest_after(job, error)
             return
         self._backoff.reset()
-        await self._keep_bad(instrument, window, bad, reply.received_ns)
+        await self._keep_bad(instrument, window, bad, received_ns)
         written = await self._store(page.rows)
         tries = job.attempts + 1
         if any(tries < _TRIES[absent.why] for absent in page.absent):
@@ -179,9 +187,22 @@ class Repair:
         if page.rest is None:
             await self._finish(job, fetched, lost)
         elif page.open_seconds is not None:
-            await self._go_on(job, page.rest, fetched, lost, page.open_seconds, "its last minute is not over")
+            why = "its last minute is not over" if page.open_seconds else "there is more of it"
+            await self._go_on(job, page.rest, fetched, lost, page.open_seconds, why)
         else:
             await self._trail(job, page.rest, fetched, lost)
+
+    async def _gathered(self, job: Job, instrument: Instrument) -> Gathered | None:
+        """The trades of a window by its times; None when it waits, or cannot be asked for."""
+        window = job.window
+        if window.from_ns is None or window.to_ns is None:
+            await self._give_up(job, self._beyond_rest(), "its times are not known, and REST is asked by time alone")
+            return None
+        found = await gather(self._fetch, self._adapter, instrument, window)
+        if found.goes_on_behind(window.to_ns) or found.as_of_ns >= window.to_ns + _SETTLED_NS:
+            return found
+        await self._wait(job, _FIRST_WAIT_SECONDS, "the venue's history may trail its stream")
+        return None
 
     async def _identify(self, job: Job, instrument: Instrument) -> None:
         """Of trades that are known by time alone find the ids, by which they are fetched then."""
@@ -355,10 +376,11 @@ class Repair:
 
 
 def plan_with(adapter: Adapter) -> Callable[[Window], list[Window]]:
-    """The plan for gaps of a venue. What cannot be fetched at all stays in one piece."""
+    """The plan for gaps of a venue. Trades stay in one piece where their ids are not known yet, or of no use."""
 
     def windows(span: Window) -> list[Window]:
-        if span.channel == "trades" and span.from_id is None:
+        by = adapter.history.by
+        if span.channel == "trades" and (by == "recent" or (by == "id") == (span.from_id is None)):
             return [span] if span.first <= span.last else []
         return plan(span, adapter.limits)
 

@@ -1,0 +1,122 @@
+"""Trades between two times, page by page, where history is asked by time or shows its latest trades alone.
+
+Pages overlap by the instant at which the one before ended, so that trades of one moment that lie on two pages are not
+passed over; a trade that comes twice counts once.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from msgspec import Struct, field, structs
+
+from ingest.clock import MICROSECOND
+from ingest.exchanges.adapter import Adapter, Bad, Request
+from ingest.exchanges.rest import Reply
+from ingest.records import Instrument, Trade
+from ingest.repair.page import Absent, Page, of_trades
+from ingest.store.window import Window
+
+_PAGES_MAX = 50
+"""As many are held in memory; what lies behind them is asked for when they are stored."""
+
+Fetch = Callable[[Request], Awaitable[Reply]]
+
+
+class Gathered(Struct):
+    """All that history shows from the window's start up to `until_ns` (inclusive), by trade id.
+
+    `begins_ns` is set where it does not reach back to the start: the time of the first trade that it has. `as_of_ns`
+    is the venue's time of the first reply: what was traded later may be missing.
+    """
+
+    until_ns: int
+    trades: dict[str, Trade] = field(default_factory=dict)
+    bad: list[Bad] = field(default_factory=list)
+    begins_ns: int | None = None
+    as_of_ns: int = 0
+
+    def goes_on_behind(self, time_ns: int) -> bool:
+        """Whether history shows a trade at this time or later: then it does not trail it."""
+        return any(trade.time_ns >= time_ns for trade in self.trades.values())
+
+    def keep(self, trades: list[Trade], bad: list[Bad], reply: Reply) -> None:
+        self.trades.update((trade.trade_id, trade) for trade in trades)
+        self.bad += bad
+        self.as_of_ns = self.as_of_ns or reply.venue_ns or reply.received_ns
+
+
+async def gather(fetch: Fetch, adapter: Adapter, instrument: Instrument, window: Window) -> Gathered:
+    """The trades of a window whose times are known."""
+    assert window.from_ns is not None  # noqa: S101 - the caller looked
+    assert window.to_ns is not None  # noqa: S101
+    first_ns, last_ns = window.from_ns, window.to_ns
+
+    async def ask(start_ns: int, end_ns: int) -> tuple[list[Trade], list[Bad], Reply]:
+        limit = adapter.limits.trades_page
+        reply = await fetch(adapter.trades_request(instrument, start=start_ns, end=end_ns, limit=limit))
+        return *adapter.decode_trades(reply.body, window.instrument_id, reply.received_ns), reply
+
+    if adapter.history.by == "recent":
+        found = Gathered(last_ns)
+        found.keep(*await ask(first_ns, last_ns))
+        oldest_ns = min((trade.time_ns for trade in found.trades.values()), default=first_ns)
+        found.begins_ns = oldest_ns if oldest_ns > first_ns else None
+        return found
+    if adapter.history.upwards:
+        return await _up(ask, first_ns, last_ns)
+    found = await _down(ask, first_ns, last_ns)
+    while found.until_ns < first_ns:  # more than is held at a time: the earlier half first
+        last_ns = first_ns + (last_ns - first_ns) // 2
+        found = await _down(ask, first_ns, last_ns)
+    return found
+
+
+Ask = Callable[[int, int], Awaitable[tuple[list[Trade], list[Bad], Reply]]]
+
+
+async def _up(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
+    """From the start on, until a page shows nothing new or goes beyond the end."""
+    found, at_ns = Gathered(last_ns), first_ns
+    for _ in range(_PAGES_MAX):
+        trades, bad, reply = await ask(at_ns, last_ns)
+        known = len(found.trades)
+        found.keep(trades, bad, reply)
+        newest_ns = max((trade.time_ns for trade in trades), default=at_ns)
+        if newest_ns > last_ns or len(found.trades) == known:
+            return found
+        at_ns = newest_ns if newest_ns > at_ns else at_ns + MICROSECOND
+    found.until_ns = at_ns - MICROSECOND
+    return found
+
+
+async def _down(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
+    """From the end back; `until_ns` lies before the start where there was more than may be held."""
+    found, at_ns = Gathered(last_ns), last_ns
+    for _ in range(_PAGES_MAX):
+        trades, bad, reply = await ask(first_ns, at_ns)
+        known = len(found.trades)
+        found.keep(trades, bad, reply)
+        oldest_ns = min((trade.time_ns for trade in trades), default=first_ns)
+        if oldest_ns < first_ns or len(found.trades) == known:
+            return found
+        at_ns = oldest_ns if oldest_ns < at_ns else at_ns - MICROSECOND
+    if last_ns - first_ns > MICROSECOND:
+        found.until_ns = first_ns - 1
+    return found
+
+
+def page_of(window: Window, found: Gathered) -> Page:
+    """What the trades say about their window. Where it goes by ids, those show whether any is missing."""
+    if window.from_id is not None:
+        page = of_trades(window, list(found.trades.values()), found.bad)
+        more = page.rest is not None and found.until_ns < (window.to_ns or 0)
+        return structs.replace(page, open_seconds=0.0) if more else page
+    first, until = window.first, min(found.until_ns, window.last)
+    rows = sorted((t for t in found.trades.values() if first <= t.time_ns <= until), key=lambda trade: trade.time_ns)
+    absent: list[Absent] = []
+    if found.begins_ns is not None:
+        end_ns = min(found.begins_ns - MICROSECOND, window.last)
+        absent.append(Absent(structs.replace(window, to_ns=end_ns), "forgotten"))
+    elif found.bad:
+        absent.append(Absent(structs.replace(window, to_ns=until), "unreadable"))
+    rest = structs.replace(window, from_ns=until + window.step) if until < window.last else None
+    return Page(rows, tuple(absent), rest, 0.0 if rest is not None else None)
