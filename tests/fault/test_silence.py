@@ -20,7 +20,10 @@ STALE_OUTSIDE_OF_GAPS = (
 
 
 def watch(it: Stage, kind: str, symbol: str) -> None:
-    """Until the gap is repaired: whenever rows of it are missing, coverage says so, from the moment of detection on."""
+    """Until the gap is repaired: from its detection on, where rows are missing coverage calls nothing covered.
+
+    It says nothing of what lies behind the watermark, where the venue's clock is ours.
+    """
     seen = 0
     while True:
         incident = next(each for each in it.venue.incidents(kind) if each.ids)
@@ -38,7 +41,7 @@ def watch(it: Stage, kind: str, symbol: str) -> None:
             ).fetchall()
         if states and missing:
             seen += 1
-            assert {grade for grade, *_ in grades} == {"gap"}, (states, len(missing), grades)
+            assert {grade for grade, *_ in grades} <= {"gap"}, (states, len(missing), grades)
         if states == {"repaired"}:
             break
     assert seen > 0
