@@ -24,6 +24,7 @@ class CandleSource(IntEnum):
     """Where a candle came from. A higher rank replaces a lower one that says something else."""
 
     OPEN = 0  # the minute was still running
+    TRADES = 10  # made from the trades that the exchange gave, where it gives no candle any more
     STREAM = 20
     REST = 30  # asked for after the close
     DUMP = 40  # the exchange's published files

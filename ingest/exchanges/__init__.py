@@ -5,6 +5,7 @@ from ingest.exchanges.binance import REST_URL as BINANCE_REST_URL
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.binanceusdm import BinanceUsdm
 from ingest.exchanges.bybit import Bybit
+from ingest.exchanges.coinbase import Coinbase
 from ingest.exchanges.kraken import Kraken
 from ingest.exchanges.okx import Okx
 
@@ -12,6 +13,7 @@ ADAPTERS: dict[str, type[Adapter]] = {
     "binance": Binance,
     "binanceusdm": BinanceUsdm,
     "bybit": Bybit,
+    "coinbase": Coinbase,
     "kraken": Kraken,
     "okx": Okx,
 }

@@ -47,7 +47,7 @@ DECLARE
             SELECT FROM ingest.candles_%1$s r
             WHERE r.instrument_id = e.instrument_id AND r.time = e.time
               AND (r.minutes = %2$s OR e.received_at < e.time + %3$L::interval))$branch$;
-    rank text := $rank$CASE %1$s.source WHEN 0 THEN 'open' WHEN 20 THEN 'stream' WHEN 30 THEN 'rest' WHEN 40 THEN 'dump' END$rank$;
+    rank text := $rank$CASE %1$s.source WHEN 0 THEN 'open' WHEN 10 THEN 'trades' WHEN 20 THEN 'stream' WHEN 30 THEN 'rest' WHEN 40 THEN 'dump' END$rank$;
     branches text;
 BEGIN
     SELECT string_agg(format(branch, f.name, f.minutes, f.minutes || ' minutes', format(rank, 'e')), '' ORDER BY f.minutes)
@@ -75,7 +75,7 @@ BEGIN
 END
 $$;
 COMMENT ON VIEW market.candles IS 'Candles of every timeframe; time is the open. Filter by timeframe: 1m, 5m, 15m, 30m, 1h, 4h, 1d, 1w, or another that an exchange reported itself.';
-COMMENT ON COLUMN market.candles.source IS 'rollup: made from one-minute candles; else where the exchange''s own candle came from: open (it was still running), stream, rest or dump.';
+COMMENT ON COLUMN market.candles.source IS 'rollup: made from one-minute candles; else where the candle came from: open (it was still running), trades (made from the exchange''s trades, where it gives no candle any more), stream, rest or dump.';
 COMMENT ON COLUMN market.candles.received_at IS 'When this machine received it; NULL of a rollup.';
 COMMENT ON COLUMN market.candles.minutes IS 'How many one-minute candles are in it; NULL of an exchange''s own coarser candle.';
 
