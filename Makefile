@@ -94,9 +94,9 @@ doctor: setup ## Examine the database and its server; say what to do
 
 # Most tests wait for processes and servers, so more workers than cores are no waste.
 test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its workers)
-	$(BIN)/pytest --numprocesses 3 --dist worksteal --ignore tests/fault
+	$(BIN)/pytest --numprocesses 4 --dist worksteal
 
-test-fault: setup-dev ## Outages, cuts, kills, bad input: each ends with the tables held against the ledger
+test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends with the tables held against the ledger
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none

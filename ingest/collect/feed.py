@@ -18,7 +18,7 @@ from ingest.collect.continuity import Run
 from ingest.collect.ledger import Account, Ledger
 from ingest.collect.silence import FLOOR_NS
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown
+from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown, Skipped
 from ingest.records import (
     BookDelta,
     BookState,
@@ -181,6 +181,8 @@ class Feed:
                 self.ignored[event.reason] += 1
             elif isinstance(event, Ack | Shutdown):
                 controls.append(event)
+            elif isinstance(event, Skipped):
+                self._skipped(event, received_ns)
             elif isinstance(event, Reject):
                 self._put((event,))
         return controls
@@ -194,6 +196,13 @@ class Feed:
         self._put((trade,))
         if trade.time_ns > self.latest_event_ns:  # noqa: PLR1730 - a call for every trade costs more
             self.latest_event_ns = trade.time_ns
+
+    def _skipped(self, event: Skipped, now_ns: int) -> None:
+        """The adapter itself knows that something is missing."""
+        account = self.ledger.accounts.get((event.instrument_id, event.channel))
+        if account is not None and account.gap is None:
+            self.ledger.suspend(account, "skipped", event.from_ns, now_ns, event.reason)
+            self.ledger.resume(account, event.to_ns)
 
     def _quote(self, quote: Quote) -> None:
         """Each state once: while a connection is replaced, two deliver it, at different times of receipt."""

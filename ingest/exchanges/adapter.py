@@ -89,7 +89,17 @@ class Shutdown(Struct, frozen=True):
     """The venue is about to close this connection; open the next one now."""
 
 
-Event = Trade | Candle | Quote | Ticker | Figure | Reject | BookDelta | BookState | Ack | Ignored | Shutdown
+class Skipped(Struct, frozen=True):
+    """Something of a stream between two times was not seen, and its numbers cannot tell: a gap, with its reason."""
+
+    instrument_id: int
+    channel: Channel
+    from_ns: int
+    to_ns: int
+    reason: str
+
+
+Event = Trade | Candle | Quote | Ticker | Figure | Reject | BookDelta | BookState | Skipped | Ack | Ignored | Shutdown
 
 
 class Subscription(Struct, frozen=True):

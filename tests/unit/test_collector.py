@@ -1,24 +1,18 @@
 """Which streams a configuration selects from a venue's list, and how a running collector goes over to others."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
-from aiohttp import WSMsgType, web
 from structlog.testing import capture_logs
 
 from ingest.clock import MILLISECOND
-from ingest.collect.collector import Collector
 from ingest.collect.selection import Settings, Subscription, select
-from ingest.exchanges.adapter import Adapter, Options
-from ingest.exchanges.binance import Binance
-from ingest.records import CHANNELS, Channel, Gap, Instrument, Item, Mark, OrderBook, Progress, Stream, Trade
+from ingest.exchanges.adapter import Adapter
+from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Stream
 from tests.db.support import NOON
-
+from tests.unit.collecting import Bench, Small, Venue, Wanted, listed, until
 
 VENUE = [listed(symbol) for symbol in ("BTC/USDT", "ETH/USDT", "ETH/BTC", "SOL/EUR", "BTC/USDT:USDT", "1INCH/USDT")]
 
