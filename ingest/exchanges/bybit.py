@@ -318,10 +318,10 @@ class Bybit(Adapter):
         return stream.channel == "quotes"
 
     def book_request(self, instrument: Instrument, depth: int) -> Request:
-        return self._request("orderbook", instrument, limit=_snapshot_levels(depth))
+        return self._request("orderbook", instrument, limit=min(4 * depth, 1000))
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
-        return wire.book_state(body, instrument_id, _snapshot_levels(depth), received_ns)
+        return wire.book_state(body, instrument_id, min(4 * depth, 1000), received_ns)
 
     # REST history
 
@@ -392,11 +392,6 @@ def _category(instrument: Instrument) -> Category:
 
 def _suffix(category: Category) -> str:
     return "" if category == "spot" else f":{category}"
-
-
-def _snapshot_levels(depth: int) -> int:
-    """Four times as deep, as far as the venue goes."""
-    return min(4 * depth, 1000)
 
 
 def _request(request_id: int, op: str, topics: Sequence[str], streams: Sequence[Stream]) -> Subscription:
