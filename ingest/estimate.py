@@ -2,12 +2,13 @@
 
 An estimate of size, not a promise. It rests on these assumptions:
 
-- Rows a day of one instrument. Candles: 1,440. Book: 86,400 over the cadence. Ticker: 86,400 at most, each in the
-  place of the one before. Trades and quotes depend on the pair and the day, and are told apart only as *major* (BTC,
-  ETH, SOL, XRP, BNB, DOGE against USDT, USDC, FDUSD, USD) and *ordinary*: typically 1,000,000 and 30,000 trades,
-  3,000,000 and 100,000 quotes. Binance's own 24-hour figures of BTC/USDT were 0.7 to 1.6 million trades on four days
-  of 2021 to 2024; half a minute of three small pairs in 2021 had quotes at a rate of 3,000 to 210,000 a day. A busy
-  day has several times as many. Aggregate trades (`trade_stream = "aggTrade"`) are fewer, and are not told apart.
+- Rows a day of one instrument. Candles: 1,440. Book: 86,400 over the cadence, where unchanged ones are left out at
+  most. Ticker: 86,400 at most, each in the place of the one before. Trades and quotes depend on the pair and the day,
+  and are told apart only as *major* (BTC, ETH, SOL, XRP, BNB, DOGE against USDT, USDC, FDUSD, USD) and *ordinary*:
+  typically 1,000,000 and 30,000 trades, 3,000,000 and 100,000 quotes. Binance's own 24-hour figures of BTC/USDT were
+  0.7 to 1.6 million trades on four days of 2021 to 2024; half a minute of three small pairs in 2021 had quotes at a
+  rate of 3,000 to 210,000 a day. A busy day has several times as many. Aggregate trades (`trade_stream = "aggTrade"`)
+  are fewer, and are not told apart.
 - Derivatives: a mark price each second and open interest each three seconds, the cadence of the venues that stream
   them (86,400 and 28,800 a day, at most), a funding rate that changes with each minute's premium (1,440), and 2,000
   liquidations of a major pair, 100 of an ordinary one; a crash has many times as many. Nobody measured these yet.

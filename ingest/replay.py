@@ -121,7 +121,7 @@ async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Se
         check=lambda _stream: None,
         renew=lambda _stream: None,
     )
-    feed = Feed(exchange, intake.put, nothing, cadence_ns=cadence_ns)
+    feed = Feed(exchange, intake.put, nothing, cadence_ns=cadence_ns, unchanged=config.book.unchanged)
     feed.follow(streams, config.book.depth, new_adapter(ids))
     connections = [zip(read(path), repeat(new_adapter(ids))) for path in paths]
     for entry, adapter in heapq.merge(*connections, key=lambda each: each[0].time_ns):

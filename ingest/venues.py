@@ -30,6 +30,7 @@ def settings_of(config: Config, exchange: str, subscriptions: tuple[Subscription
         subscriptions,
         book_depth=config.book.depth,
         book_cadence_ns=int(config.book.cadence_seconds * clock.SECOND),
+        book_unchanged=config.book.unchanged,
         warmup=config.candles.warmup,
         ping_seconds=config.sessions.ping_seconds,
         silence_ns=int(config.sessions.silence_seconds * clock.SECOND),

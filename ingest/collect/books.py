@@ -9,7 +9,7 @@ from ingest.collect.book import Book, Need
 from ingest.collect.ledger import Ledger
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Adapter
-from ingest.records import BookDelta, BookState
+from ingest.records import BookDelta, BookState, OrderBook
 
 log = structlog.get_logger()
 
@@ -21,16 +21,27 @@ class Books:
     until the old one has said its last.
     """
 
-    def __init__(self, exchange: str, ledger: Ledger, want: Callable[[int], None], ignored: Counter[str]) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        ledger: Ledger,
+        want: Callable[[int], None],
+        ignored: Counter[str],
+        *,
+        unchanged: bool = True,
+    ) -> None:
         self.by_id: dict[int, Book] = {}
         self._exchange = exchange
         self._ledger = ledger
         self._want = want
         self._ignored = ignored
+        self._unchanged = unchanged
+        self._stored: dict[int, OrderBook] = {}  # the latest sample of each
         self._deferred: dict[int, list[BookDelta | BookState]] = {}  # by adapter of a connection that takes over
 
     def follow(self, instrument_id: int, depth: int, adapter: Adapter) -> None:
         self.by_id[instrument_id] = Book(instrument_id, depth, adapter.follows, adapter.books)
+        self._stored.pop(instrument_id, None)
 
     def defer(self, adapter: Adapter) -> None:
         """Hold the book changes of a connection that is to take over from another one."""
@@ -106,6 +117,19 @@ class Books:
         """Those that have had a first snapshot."""
         return [book for book in self.by_id.values() if book.known]
 
+    def sample(self, tick_ns: int) -> list[OrderBook]:
+        """What is stored at a tick; without `unchanged` only books whose best levels, or whose state, are others."""
+        samples = [book.sample(tick_ns) for book in self.known()]
+        if self._unchanged:
+            return samples
+        news = [sample for sample in samples if not _same(sample, self._stored.get(sample.instrument_id))]
+        self._stored.update((sample.instrument_id, sample) for sample in news)
+        return news
+
+    def say_again(self) -> None:
+        """Ticks were not stored: what a book says at the next one is news."""
+        self._stored.clear()
+
     def _broken(self, book: Book, since_ns: int, now_ns: int) -> None:
         account = self._ledger.accounts[book.instrument_id, "book"]
         self._ledger.suspend(account, "book out of sync", since_ns, now_ns, book.cause)
@@ -115,3 +139,8 @@ class Books:
         account = self._ledger.accounts[book.instrument_id, "book"]
         account.began_ns = account.began_ns or book.received_ns
         self._ledger.resume(account, book.received_ns)
+
+
+def _same(sample: OrderBook, last: OrderBook | None) -> bool:
+    """Whether a reader of the last row knows this one: changes below the best levels are no news to him."""
+    return last is not None and (sample.in_sync, sample.bids, sample.asks) == (last.in_sync, last.bids, last.asks)

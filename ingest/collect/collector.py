@@ -7,7 +7,7 @@ import structlog
 
 from ingest import clock
 from ingest.collect.catchup import Catchup
-from ingest.collect.feed import Control, Feed, Wants, tick_after
+from ingest.collect.feed import Control, Feed, Wants
 from ingest.collect.health import Health, judge
 from ingest.collect.listing import Admit, Listing, Load, Register
 from ingest.collect.poll import Poller
@@ -15,6 +15,7 @@ from ingest.collect.resync import SNAPSHOT_SECONDS, Pauses
 from ingest.collect.selection import Settings, names, unlisted
 from ingest.collect.session import Session, Tap
 from ingest.collect.supervise import Connection, Supervisor
+from ingest.collect.ticks import tick_after
 from ingest.errors import Blocked, Retryable
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
@@ -99,6 +100,7 @@ class Collector:
             wants,
             cadence_ns=settings.book_cadence_ns,
             silence_ns=settings.silence_ns,
+            unchanged=settings.book_unchanged,
         )
 
     @property

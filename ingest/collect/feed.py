@@ -17,6 +17,7 @@ from ingest.collect.books import Books
 from ingest.collect.continuity import Run
 from ingest.collect.ledger import Account, Ledger
 from ingest.collect.silence import FLOOR_NS
+from ingest.collect.ticks import Ticks
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown, Skipped
 from ingest.records import (
@@ -55,7 +56,6 @@ _FIGURES: dict[type[Row], Channel] = {
 }
 _PAYLOAD_MAX = 64 * 1024
 _REASON_MAX = 300
-_MISSED_TICKS_MAX = 60
 
 
 class Wants(Struct, frozen=True):
@@ -70,9 +70,21 @@ class Wants(Struct, frozen=True):
 
 
 class Feed:
-    """Rows of one venue go to `put`; what only REST can give is asked for through `wants`."""
+    """Rows of one venue go to `put`; what only REST can give is asked for through `wants`.
 
-    def __init__(self, exchange: str, put: Put, wants: Wants, *, cadence_ns: int, silence_ns: int = FLOOR_NS) -> None:
+    Books are stored at each tick of `cadence_ns`; without `unchanged` those that say what they said last are left out.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        put: Put,
+        wants: Wants,
+        *,
+        cadence_ns: int,
+        silence_ns: int = FLOOR_NS,
+        unchanged: bool = True,
+    ) -> None:
         self.exchange = exchange
         self.frames = 0
         self.kinds: Counter[str] = Counter()
@@ -81,11 +93,10 @@ class Feed:
         self.latest_event_ns = 0  # the venue's own time, as its trades and books show it
         self._put = put
         self._wants = wants
-        self._cadence_ns = cadence_ns
-        self._next_tick_ns = 0
+        self._ticks = Ticks(cadence_ns)
         self._held_since_ns = 0
         self.ledger = Ledger(put, suspect=wants.check, renew=self._dead, silence_ns=silence_ns)
-        self.keeper = Books(exchange, self.ledger, wants.book, self.ignored)
+        self.keeper = Books(exchange, self.ledger, wants.book, self.ignored, unchanged=unchanged)
         self.books = self.keeper.by_id
         self._runs: dict[int, Run] = {}  # of trades
         self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
@@ -129,7 +140,7 @@ class Feed:
 
         Never raises on the frame's account.
         """
-        if received_ns >= self._next_tick_ns:
+        if received_ns >= self._ticks.next_ns:
             self.sample(received_ns)
         self.frames += 1
         try:
@@ -142,7 +153,7 @@ class Feed:
 
     def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:
         """Take a recorded REST reply, as `take` does a frame."""
-        if received_ns >= self._next_tick_ns:
+        if received_ns >= self._ticks.next_ns:
             self.sample(received_ns)
         try:
             self._route(adapter.decode_reply(url, body, received_ns), adapter, received_ns)
@@ -174,7 +185,7 @@ class Feed:
             elif kind in _FIGURES:
                 self._figure(event)  # type: ignore[arg-type]
             elif isinstance(event, BookState):
-                if event.received_ns >= self._next_tick_ns:
+                if event.received_ns >= self._ticks.next_ns:
                     self.sample(event.received_ns)
                 self.keeper.take(event, adapter)
             elif isinstance(event, Ignored):
@@ -261,7 +272,7 @@ class Feed:
 
     def join(self, state: BookState) -> None:
         """Give a book the snapshot that it wanted. Raises Rejected for a snapshot that is none."""
-        if state.received_ns >= self._next_tick_ns:
+        if state.received_ns >= self._ticks.next_ns:
             self.sample(state.received_ns)
         self.keeper.join(state)
 
@@ -317,15 +328,12 @@ class Feed:
         Called before a frame received at or after the tick is applied, and by a timer when none comes. Holes in
         trade ids that nothing filled are reported on the way.
         """
-        last = now_ns // self._cadence_ns * self._cadence_ns
-        first = self._next_tick_ns or last
-        self._next_tick_ns = last + self._cadence_ns
-        if self._held_since_ns:
-            first, since_ns, self._held_since_ns = last, self._held_since_ns, 0
+        since_ns, self._held_since_ns = self._held_since_ns, 0
+        if since_ns:
             self._put([_unsampled(book, since_ns, now_ns) for book in self.keeper.known()])
-        first = max(first, last - _MISSED_TICKS_MAX * self._cadence_ns)
-        for tick_ns in range(first, last + 1, self._cadence_ns):
-            self._put([book.sample(tick_ns) for book in self.keeper.known()])
+            self.keeper.say_again()
+        for tick_ns in self._ticks.due(now_ns, latest_only=bool(since_ns)):
+            self._put(self.keeper.sample(tick_ns))
         self._witness()
         doubtful, self._doubtful = self._doubtful, []
         for account in doubtful:
@@ -372,8 +380,3 @@ def _unsampled(book: Book, from_ns: int, to_ns: int) -> Gap:
     evidence = "there was no room for samples"
     ends = (from_ns, to_ns, None, None)
     return Gap(book.instrument_id, "book", "no room for more", *ends, evidence, "unrecoverable", opened_ns=from_ns)
-
-
-def tick_after(now_ns: int, cadence_ns: int) -> float:
-    """Seconds from `now_ns` to the next tick of the cadence."""
-    return (cadence_ns - now_ns % cadence_ns) / clock.SECOND

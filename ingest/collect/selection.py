@@ -30,6 +30,7 @@ class Settings(Struct, frozen=True):
     subscriptions: tuple[Subscription, ...]
     book_depth: int = 20
     book_cadence_ns: int = clock.SECOND
+    book_unchanged: bool = True
     warmup: int = 120
     ping_seconds: float = PING_SECONDS
     silence_ns: int = FLOOR_NS

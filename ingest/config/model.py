@@ -137,6 +137,11 @@ class Book(Table):
         default=20, ge=1, le=1000, description="Levels stored a side.", json_schema_extra={"unit": "levels"}
     )
     cadence_seconds: Number = Field(default=1.0, ge=0.1, le=60, description="A snapshot is stored this often.")
+    unchanged: bool = Field(
+        default=True,
+        description="Also store a snapshot that says what the last one said. Without it a row holds until the next: "
+        "`market.book_at` then needs a longer `max_age`, and the minutes of `book_1m` weigh only what changed.",
+    )
 
 
 class Candles(Table):

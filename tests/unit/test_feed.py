@@ -7,7 +7,7 @@ import pytest
 
 from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.continuity import PATIENCE_NS
-from ingest.collect.feed import Feed, Wants, tick_after
+from ingest.collect.feed import Feed, Wants
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Ack, Event, Ignored, Options, Shutdown
 from ingest.exchanges.binance import Binance
@@ -59,7 +59,12 @@ class Bench:
     """A feed whose rows, gaps, marks and requests are at hand."""
 
     def __init__(
-        self, *streams: Stream, cadence_ns: int = SECOND, contiguous: bool = True, known: Progress | None = None
+        self,
+        *streams: Stream,
+        cadence_ns: int = SECOND,
+        contiguous: bool = True,
+        known: Progress | None = None,
+        unchanged: bool = True,
     ) -> None:
         self.items: list[Item] = []
         self.wanted: list[int] = []
@@ -73,7 +78,7 @@ class Bench:
             check=self.checks.append,
             renew=self.renewed.append,
         )
-        self.feed = Feed("binance", self._put, wants, cadence_ns=cadence_ns)
+        self.feed = Feed("binance", self._put, wants, cadence_ns=cadence_ns, unchanged=unchanged)
         self.streams = streams or (*BOOKS, *TRADES)
         self.feed.follow(self.streams, 2, self.adapter, dict.fromkeys(self.streams, known), T0)
 
@@ -223,10 +228,77 @@ def test_a_snapshot_that_came_after_a_tick_is_not_in_it() -> None:
         assert not isinstance(row, OrderBook) or row.received_ns < row.time_ns
 
 
-def test_tick_after() -> None:
-    assert tick_after(T0, SECOND) == 1.0
-    assert tick_after(T0 + SECOND - 1, SECOND) == 1e-9
-    assert tick_after(T0 + 250 * MILLISECOND, SECOND) == 0.75
+def test_a_clock_set_back_between_two_frames_stores_no_tick_again() -> None:
+    bench = Bench()
+    bench.sync(1, 10, T0 + 10)
+    bench.feed.sample(T0 + 5 * SECOND)
+    bench.feed.sample(T0 + 4 * SECOND)  # the timer, after the clock was corrected
+    bench.drain()
+    bench.feed.sample(T0 + 5 * SECOND + 2)
+    assert bench.drain() == []
+    bench.feed.sample(T0 + 6 * SECOND)
+    assert [row.time_ns for row in rows(bench)] == [T0 + 6 * SECOND]
+
+
+def rows(bench: Bench) -> list[OrderBook]:
+    return [item for item in bench.drain() if isinstance(item, OrderBook)]
+
+
+def test_without_unchanged_a_book_is_stored_when_it_says_something_else() -> None:
+    """Its best levels or its state: what changes below them is no news, nor is an id."""
+    bench = Bench(unchanged=False)
+    bench.sync(1, 10, T0 + 10)
+    bench.take(delta(1, 11, T0 + 20, "2"), T0 + 20)
+    bench.feed.sample(T0 + 3 * SECOND)
+    (first,) = rows(bench)
+    assert first == stored(first.time_ns, "2", 11, T0 + 20)
+    bench.take(BookDelta(1, 12, 12, None, [("1", "5")], [], T0 + 30, T0 + 30), T0 + 3 * SECOND + 30)
+    bench.take(BookDelta(1, 13, 13, None, [("0.5", "5")], [], T0 + 31, T0 + 31), T0 + 3 * SECOND + 31)
+    bench.feed.sample(T0 + 4 * SECOND)
+    (second,) = rows(bench)  # the second of its two levels is another one now
+    assert (second.time_ns, second.bids) == (T0 + 4 * SECOND, (("9", "2"), ("1", "5")))
+    bench.take(BookDelta(1, 14, 14, None, [("0.5", "6")], [], T0 + 40, T0 + 40), T0 + 4 * SECOND + 40)
+    bench.feed.sample(T0 + 5 * SECOND)
+    assert rows(bench) == []
+    bench.lose(T0 + 5 * SECOND + 50)
+    bench.feed.sample(T0 + 7 * SECOND)
+    (lost,) = rows(bench)  # once, at the first tick at which it is not to be believed
+    assert (lost.time_ns, lost.in_sync, lost.bids) == (T0 + 6 * SECOND, False, second.bids)
+
+
+def test_without_unchanged_a_book_is_stored_again_after_ticks_that_were_not() -> None:
+    bench = Bench(unchanged=False)
+    bench.sync(1, 10, T0 + 10)
+    bench.feed.sample(T0 + SECOND)
+    bench.feed.hold(T0 + 2 * SECOND)
+    bench.drain()
+    bench.feed.sample(T0 + 4 * SECOND)
+    assert [row.time_ns for row in rows(bench)] == [T0 + 4 * SECOND]
+    bench.feed.unfollow(BOOKS, T0 + 4 * SECOND + 1)
+    bench.feed.follow(BOOKS, 2, bench.adapter, {}, T0 + 4 * SECOND + 2)
+    bench.sync(1, 10, T0 + 4 * SECOND + 3)
+    bench.feed.sample(T0 + 5 * SECOND)
+    assert [row.time_ns for row in rows(bench)] == [T0 + 5 * SECOND]
+
+
+def test_a_crossed_book_is_stored_as_out_of_sync_and_synchronised_anew() -> None:
+    bench = Bench()
+    bench.live()
+    bench.sync(1, 10, T0 + 10)
+    bench.wanted.clear()
+    bench.drain()
+    bench.take(BookDelta(1, 11, 11, None, [("11", "1")], [], T0 + 20, T0 + 20), T0 + 20)
+    assert bench.wanted == [1]
+    assert [(gap.cause, gap.to_ns, gap.evidence) for gap in bench.gaps()] == [
+        ("book out of sync", None, "crossed: bid 11 is not below ask 11")
+    ]
+    bench.feed.sample(T0 + SECOND)
+    (crossed,) = rows(bench)
+    assert (crossed.in_sync, crossed.bids[0], crossed.asks[0]) == (False, ("11", "1"), ("11", "1"))
+    bench.feed.join(BookState(1, 11, [("9", "1")], [("12", "1")], 1000, T0 + SECOND + 5))
+    bench.feed.sample(T0 + 2 * SECOND)
+    (mended,) = rows(bench)
+    assert (mended.in_sync, mended.bids, mended.asks) == (True, (("9", "1"),), (("12", "1"),))  # and nothing stale
 
 
 # Trades
