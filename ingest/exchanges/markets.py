@@ -14,7 +14,7 @@ from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
 _KINDS = ("spot", "swap", "future", "option")
-_TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap"]}
+TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap"]}
 """What ccxt is told to load where a venue lists its markets in several calls."""
 _HOST = re.compile(r"^https?://[^/]+")
 
@@ -34,14 +34,14 @@ async def load_instruments(
     or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
     """
     client = _client(exchange, rest_url, proxy)
-    if exchange in _TYPES:
-        client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": _TYPES[exchange]}
+    if exchange in TYPES:
+        client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": TYPES[exchange]}
     client.options["fetchCurrencies"] = False
     if replies is not None:
         client.fetch = _from(replies)
     elif tap is not None:
         client.fetch = _shown_to(tap, client)
-    seen = _Seen()
+    seen = Seen()
     client.on_rest_response = seen
     try:
         markets = await client.load_markets()
@@ -52,11 +52,11 @@ async def load_instruments(
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
 
 
-def _at(urls: Any, host: str) -> Any:
-    """The same addresses at another host."""
+def at_host(urls: Any, host: str, of: re.Pattern[str] = _HOST) -> Any:
+    """The same addresses at another host, where they are `of` this kind."""
     if isinstance(urls, dict):
-        return {name: _at(url, host) for name, url in urls.items()}
-    return _HOST.sub(host, urls) if isinstance(urls, str) else urls
+        return {name: at_host(url, host, of) for name, url in urls.items()}
+    return of.sub(host, urls) if isinstance(urls, str) else urls
 
 
 async def load_announcement(exchange: str, *, rest_url: str | None = None, proxy: str | None = None) -> str | None:
@@ -81,13 +81,13 @@ def _client(exchange: str, rest_url: str | None, proxy: str | None) -> Any:
     )
     client.number = str
     if rest_url is not None:
-        client.urls["api"] = _at(client.urls["api"], rest_url.rstrip("/"))
+        client.urls["api"] = at_host(client.urls["api"], rest_url.rstrip("/"))
     if proxy is not None:
         client.https_proxy = proxy
     return client
 
 
-class _Seen:
+class Seen:
     """Remembers the status and the headers of the last reply: ccxt's errors carry neither."""
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class _Seen:
         return body.strip()  # what ccxt's own hook does
 
 
-def _translate(exchange: str, error: ccxt.BaseError, seen: _Seen) -> IngestError:
+def _translate(exchange: str, error: ccxt.BaseError, seen: Seen) -> IngestError:
     if seen.status in (403, 451):
         return blocked(exchange, seen.status)
     if seen.status in (418, 429):
