@@ -56,8 +56,8 @@ class Report(Struct, frozen=True):
 def check(loaded: Loaded, *, online: bool, as_json: bool, console: Console) -> Exit:
     """Print the report. With `online` the venues' listings are loaded, to expand globs and to check symbols.
 
-    USAGE when a symbol or a glob matches nothing that its venue lists, else OK. Raises Retryable when a venue cannot
-    be reached.
+    USAGE when a symbol or a glob matches nothing that its venue lists, or a channel is not offered, else OK. Raises
+    Retryable when a venue cannot be reached.
     """
     listings = _listings(loaded.config) if online else {}
     found = report(loaded, listings)
@@ -65,14 +65,15 @@ def check(loaded: Loaded, *, online: bool, as_json: bool, console: Console) -> E
         console.out(msgspec.json.encode(found).decode(), highlight=False)
     else:
         show(found, console)
-    return Exit.USAGE if any(venue.unknown for venue in found.exchanges) else Exit.OK
+    return Exit.USAGE if any(venue.unknown or venue.lacking for venue in found.exchanges) else Exit.OK
 
 
 def report(loaded: Loaded, listings: Mapping[str, Sequence[Instrument]]) -> Report:
     """What the configuration leads to, at the venues without a listing with the globs as they are."""
     plans = tuple(
-        plan(settings, venues.adapters(loaded.config, settings.exchange)({}).limits, listings.get(settings.exchange))
+        plan(settings, adapter.limits, listings.get(settings.exchange), adapter)
         for settings in venues.settings(loaded.config)
+        for adapter in (venues.adapters(loaded.config, settings.exchange)({}),)
     )
     streams = (stream for venue in plans for stream in venue.each_stream())
     return Report(plans, estimate(loaded.config, streams), tuple(Value(*line) for line in explain(loaded)))
@@ -135,6 +136,13 @@ def _show_plan(venue: Plan, console: Console) -> None:
             Text(f"  {', '.join(selection.channel for selection in alike)}"), Text("\n".join(_wanted(alike[0])))
         )
     console.print(table)
+    if venue.polled:
+        polled = {poll.channel: f"{poll.channel} every {poll.seconds:g} s" for poll in venue.polled}
+        streamed = [selection.channel for selection in venue.selections if selection.channel not in polled]
+        ways = [f"by websocket: {', '.join(streamed)}"] if streamed else []
+        console.print(Text(f"  {'; '.join([*ways, 'by REST: ' + ', '.join(polled.values())])}"))
+    for text in venue.lacking:
+        console.print(Text(f"  not offered by {venue.exchange}: {text}", "red"))
     if venue.unknown:
         console.print(Text(f"  not listed at {venue.exchange}: {', '.join(venue.unknown)}", "red"))
 

@@ -225,6 +225,7 @@ class Daemon:
             register=lambda instruments: self._registry.register_instruments(exchange, instruments, complete=True),
             admit=self._admit,
             repair=lambda rest, adapter: self._repair(exchange, rest, adapter),
+            **venues.lines(self._config, exchange),
         )
 
     async def _admit(self, streams: Sequence[Stream], adapter: Adapter) -> dict[Stream, Progress | None]:

@@ -64,6 +64,7 @@ def observe(
             load=venues.listing(config, exchange, recorder.instruments if recorder else None),
             register=_number,
             admit=_all,
+            **venues.lines(config, exchange),
             session_tap=recorder.session if recorder else None,
             rest_tap=recorder.reply if recorder else None,
         )

@@ -4,16 +4,20 @@ Symbols are matched by the collector's own `select`. Without the venue's listing
 taken to exist, and a glob stays a glob.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
 from msgspec import Struct, structs
 
+from ingest.collect.poll import KEPT_FOR_OTHERS
 from ingest.collect.selection import Settings, Subscription, select
-from ingest.exchanges.adapter import Limits
-from ingest.records import CHANNELS, Channel, Instrument
+from ingest.exchanges.adapter import Adapter, Limits, Request
+from ingest.exchanges.limiter import SHARE
+from ingest.records import CHANNELS, Channel, Instrument, Stream
 
 _GLOB = frozenset("*?[")
+_SHARE_FOR_POLLS = SHARE * (1 - KEPT_FOR_OTHERS)
+"""Of the venue's limit."""
 
 
 class Glob(Struct, frozen=True):
@@ -36,10 +40,18 @@ class Selection(Struct, frozen=True):
         return tuple(dict.fromkeys((*self.symbols, *matched)))
 
 
+class Poll(Struct, frozen=True):
+    """A channel that no websocket brings: REST is asked for each of its streams, so many seconds apart."""
+
+    channel: Channel
+    seconds: float
+
+
 class Plan(Struct, frozen=True):
     """One venue's part. `streams` and `connections` count what is known: at least so many unless `expanded`.
 
-    `unknown` names the configured symbols and globs for which the venue lists nothing that trades.
+    `unknown` names the configured symbols and globs for which the venue lists nothing that trades, `lacking` what it
+    does not offer of those that are named in full, with what it does. What is not `polled` comes by websocket.
     """
 
     exchange: str
@@ -49,6 +61,8 @@ class Plan(Struct, frozen=True):
     connections: int
     streams_per_connection: int
     unknown: tuple[str, ...]
+    polled: tuple[Poll, ...] = ()
+    lacking: tuple[str, ...] = ()
 
     def each_stream(self) -> Iterator[tuple[Channel, str]]:
         """Channel and symbol of every stream that is known."""
@@ -57,8 +71,10 @@ class Plan(Struct, frozen=True):
                 yield selection.channel, symbol
 
 
-def plan(settings: Settings, limits: Limits, listed: Sequence[Instrument] | None) -> Plan:
-    """The plan of one venue, with the globs expanded where its listing is given.
+def plan(
+    settings: Settings, limits: Limits, listed: Sequence[Instrument] | None, adapter: Adapter | None = None
+) -> Plan:
+    """The plan of one venue, with the globs expanded where its listing is given; its `adapter` tells of polls.
 
     What the venue does not list is also logged, by `select`, with the nearest symbol that it does.
     """
@@ -80,6 +96,9 @@ def plan(settings: Settings, limits: Limits, listed: Sequence[Instrument] | None
         for channel in CHANNELS
         if channel in named or channel in globs
     )
+    known = {instrument.symbol: instrument for instrument in listed or ()}
+    lacking, polls = _offered(settings.exchange, adapter, selections, known) if adapter is not None else ((), [])
+    polled = _cadences(adapter, polls) if adapter is not None else ()
     streams = sum(len(selection.all_symbols()) for selection in selections)
     expanded = listed is not None or not globs
     return Plan(
@@ -87,10 +106,56 @@ def plan(settings: Settings, limits: Limits, listed: Sequence[Instrument] | None
         selections,
         streams=streams,
         expanded=expanded,
-        connections=max(ceil(streams / limits.streams_per_connection), 0 if expanded else 1),
+        connections=max(ceil((streams - len(polls)) / limits.streams_per_connection), 0 if expanded else 1),
         streams_per_connection=limits.streams_per_connection,
         unknown=tuple(unknown),
+        polled=polled,
+        lacking=lacking,
     )
+
+
+def _offered(
+    exchange: str, adapter: Adapter, selections: Sequence[Selection], known: Mapping[str, Instrument]
+) -> tuple[tuple[str, ...], list[Stream]]:
+    """What the venue lacks of the plan, and which streams of it are polled, those of globs that wait counted once."""
+    lacking: dict[tuple[Channel, str], str] = {}
+    polls: list[Stream] = []
+    for selection in selections:
+        unexpanded = [glob.pattern for glob in selection.globs if glob.symbols is None]
+        for symbol in (*selection.all_symbols(), *unexpanded):
+            instrument = known.get(symbol) or _supposed(exchange, symbol)
+            offered, channel = adapter.channels(instrument), selection.channel
+            if channel not in offered and symbol in selection.symbols:
+                has = ", ".join(offered) or "nothing"
+                lacking[channel, instrument.kind] = f"{channel} of {symbol} (it offers {has} of it)"
+            elif channel in adapter.polled(instrument):
+                polls.append(Stream(0, instrument, channel))
+    return tuple(lacking.values()), polls
+
+
+def _cadences(adapter: Adapter, polls: Sequence[Stream]) -> tuple[Poll, ...]:
+    """How often each channel is polled: as often as the adapter wants, or as the venue's limit allows for them all."""
+    wanted = [(stream, adapter.polled(stream.instrument)[stream.channel]) for stream in polls]
+    needed = sum(_request(adapter, stream).weight / seconds for stream, seconds in wanted)
+    stretch = max(1.0, needed / (adapter.limits.weight_per_minute / 60 * _SHARE_FOR_POLLS))
+    slowest: dict[Channel, float] = {}
+    for stream, seconds in wanted:
+        slowest[stream.channel] = max(slowest.get(stream.channel, 0.0), round(seconds * stretch, 1))
+    return tuple(Poll(channel, seconds) for channel, seconds in slowest.items())
+
+
+def _supposed(exchange: str, symbol: str) -> Instrument:
+    """What a unified symbol says of itself: `BTC/USDT:USDT` is settled, `BTC/USDT:USDT-261225` ends."""
+    pair, _, settle = symbol.partition(":")
+    base, _, quote = pair.partition("/")
+    kind = "spot" if not settle else "future" if "-" in settle else "swap"
+    return Instrument(exchange, symbol, symbol, kind, base, quote, settle.partition("-")[0] or None)
+
+
+def _request(adapter: Adapter, stream: Stream) -> Request:
+    if stream.channel == "candles":
+        return adapter.candles_request(stream.instrument, start_ns=None, limit=2)
+    return adapter.poll_request(stream)
 
 
 def _matches(settings: Settings, pattern: str, listed: Sequence[Instrument]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from ingest import venues
 from ingest.clock import MINUTE
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Rejected
-from ingest.exchanges import ADAPTERS
+from ingest.exchanges import adapter_of
 from ingest.exchanges.adapter import Adapter
 from ingest.records import CHANNEL_OF, Candle, CandleSource, Figure, Instrument, Quote, Row, Ticker, Trade
 from ingest.store import database
@@ -123,7 +123,9 @@ async def _page(
 
 
 async def _venue(connection: AsyncConnection, config: Config, exchange: str) -> Venue | None:
-    if exchange not in ADAPTERS:
+    try:
+        adapter_of(exchange)
+    except ConfigError:
         return None
     cursor = await connection.execute(query("rejected_instruments"), {"exchange": exchange})
     by_id = {row[0]: Instrument(*row[1:]) for row in await cursor.fetchall()}

@@ -20,7 +20,7 @@ from ingest import clock, venues
 from ingest.collect.feed import Feed, Wants
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
-from ingest.exchanges import ADAPTERS
+from ingest.exchanges import adapter_of
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.markets import load_instruments
 from ingest.pipeline.batcher import Limits
@@ -30,7 +30,7 @@ from ingest.records import Instrument, Item, Stream
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
 
-_WORD = re.compile(r"[a-z0-9_/-]+")
+_WORD = re.compile(r"[a-z0-9_/-]+(?::[a-z0-9_/-]+)?")  # a unified symbol may have its settlement behind a colon
 
 
 class Result(Struct):
@@ -64,9 +64,10 @@ def replay(config: Config, files: Sequence[Path], *, exchange: str | None, url: 
     """
     paths = _with_siblings(files)
     name = exchange or _exchange_of(paths)
-    if name not in ADAPTERS:
-        known = ", ".join(ADAPTERS)
-        raise ConfigError(f"{files[0]}: exchange {name!r} has no adapter; name one with --exchange: {known}")
+    try:
+        adapter_of(name)
+    except ConfigError as error:
+        raise ConfigError(f"{files[0]}: name its exchange with --exchange: {error}") from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_replay(config, paths, name, url))
 
@@ -150,8 +151,9 @@ async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]
                 replies.setdefault(f"{parts.path}?{parts.query}", entry.payload)
             sent = entry.payload.decode() if entry.kind == "sent" else ""
             named.update(_WORD.findall(f"{entry.url} {sent}".lower()))
-    listed = await load_instruments(exchange, kinds=ADAPTERS[exchange].kinds, replies=replies)
-    return [instrument for instrument in listed if ADAPTERS[exchange].key(instrument).lower() in named]
+    adapter = adapter_of(exchange)
+    listed = await load_instruments(exchange, kinds=adapter.kinds, replies=replies)
+    return [instrument for instrument in listed if adapter.key(instrument).lower() in named]
 
 
 def _streams(venue: Adapter, instruments: Sequence[Instrument], ids: Mapping[str, int]) -> list[Stream]:

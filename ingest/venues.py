@@ -1,18 +1,27 @@
 """From the configuration to what a collector needs: one place for the daemon, `record` and `replay`."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
 from ingest import clock
+from ingest.collect.collector import Call, Connect
 from ingest.collect.selection import Settings, Subscription
 from ingest.config.model import Config
-from ingest.exchanges import ADAPTERS, REST_URLS
+from ingest.exchanges import ADAPTERS, REST_URLS, adapter_of
 from ingest.exchanges.adapter import Adapter, Options
 from ingest.exchanges.markets import load_announcement, load_instruments
 from ingest.records import Instrument
 
 NewAdapter = Callable[[Mapping[str, int]], Adapter]
 RestTap = Callable[[str, int, bytes], None]
+
+
+class Lines(TypedDict, total=False):
+    """What a venue needs beside the usual websocket and HTTP."""
+
+    connect: Connect
+    call: Call
 
 
 def settings(config: Config) -> list[Settings]:
@@ -48,13 +57,31 @@ def adapters(config: Config, exchange: str) -> NewAdapter:
         include_open_candles=config.candles.include_open,
         book_depth=config.book.depth,
     )
-    return lambda instrument_ids: ADAPTERS[exchange](instrument_ids, options)
+    made = adapter_of(exchange)
+    return lambda instrument_ids: made(instrument_ids, options)
+
+
+def lines(config: Config, exchange: str) -> Lines:
+    """How a collector connects to the exchange and calls it, by the names of `Collector`'s arguments."""
+    if exchange in ADAPTERS:
+        return {}
+    # Imported for those who need it: ccxt.pro takes a second.
+    from ingest.collect.ccxt_session import CcxtSession  # noqa: PLC0415
+    from ingest.exchanges.ccxt_client import Clients  # noqa: PLC0415
+    from ingest.exchanges.ccxt_rest import CcxtRest  # noqa: PLC0415
+
+    venue = config.exchanges[exchange]
+    clients = Clients(exchange, rest_url=venue.rest_url, ws_url=venue.ws_url, proxy=_secret(venue.proxy))
+    return {
+        "connect": partial(CcxtSession, clients=clients, depth=config.book.depth),
+        "call": partial(CcxtRest, clients=clients),
+    }
 
 
 def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Callable[[], Awaitable[list[Instrument]]]:
     """Loads the exchange's instruments, as configured."""
     venue = config.exchanges[exchange]
-    rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), ADAPTERS[exchange].kinds
+    rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), adapter_of(exchange).kinds
     return lambda: load_instruments(exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.errors import ConfigError
-
 if TYPE_CHECKING:
     from ingest.config.source import Loaded
 
@@ -33,11 +31,10 @@ def load(path: Path | None, *, required: bool = False, overrides: dict[str, obje
 def load_for(exchange: str, path: Path | None) -> "Loaded":
     """The configuration for a command that names its exchange, with the log set up."""
     from ingest import log
-    from ingest.exchanges import ADAPTERS
+    from ingest.exchanges import adapter_of
 
     loaded = load(path)
-    if exchange not in ADAPTERS:
-        raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
+    adapter_of(exchange)
     log.configure(loaded.config.log.level, loaded.config.log.format)
     return loaded
 

@@ -16,7 +16,7 @@ from ingest.records import Stream
 
 _CANDLE_LATE_NS = 3 * SECOND
 """A candle is asked for this long after its minute: before, venues hold it back as not yet final."""
-_KEPT_FOR_OTHERS = 0.25  # of the venue's limit: books and candles that a stream lost come first
+KEPT_FOR_OTHERS = 0.25  # of the venue's limit: books and candles that a stream lost come first
 _IDLE_SECONDS = 1.0
 
 
@@ -86,7 +86,7 @@ class Poller:
         began_ns = clock.monotonic_ns()
         keeper, before_ns = self._keeper, self._heard_ns[stream]
         try:
-            reply = await self._rest.fetch(self._adapter.poll_request(stream), keep=_KEPT_FOR_OTHERS)
+            reply = await self._rest.fetch(self._adapter.poll_request(stream), keep=KEPT_FOR_OTHERS)
             await keeper.room()
             if not before_ns:
                 keeper.on_live([stream])

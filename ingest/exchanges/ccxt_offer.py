@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.util import find_spec
@@ -26,24 +27,6 @@ _WAYS: Mapping[Channel, tuple[str | None, str]] = {
     "liquidations": ("watchLiquidations", "fetchLiquidations"),
 }
 """ccxt's names for a way to have a channel: by websocket, by REST."""
-
-_METHODS = {
-    **{name: name.replace("watch", "watch_") for name in ("watchTrades", "watchTicker", "watchLiquidations")},
-    "watchOHLCV": "watch_ohlcv",
-    "watchOrderBook": "watch_order_book",
-    "watchBidsAsks": "watch_bids_asks",
-    "watchFundingRate": "watch_funding_rate",
-    "watchMarkPrice": "watch_mark_price",
-    "fetchTrades": "fetch_trades",
-    "fetchOHLCV": "fetch_ohlcv",
-    "fetchOrderBook": "fetch_order_book",
-    "fetchBidsAsks": "fetch_bids_asks",
-    "fetchTicker": "fetch_ticker",
-    "fetchFundingRate": "fetch_funding_rate",
-    "fetchOpenInterest": "fetch_open_interest",
-    "fetchMarkPrice": "fetch_mark_price",
-    "fetchLiquidations": "fetch_liquidations",
-}
 
 _NO_WEBSOCKET = {
     "ndax": "its messages hold JSON within JSON, which ccxt reads as floats",
@@ -90,11 +73,16 @@ def offer(exchange: str) -> Offer:
     for channel, (watched, fetched) in _WAYS.items():
         if channel == "candles" and "1m" not in (client.timeframes or {}):
             continue
-        watch = _METHODS[watched] if watched is not None and sockets and _has(has, watched) else None
-        fetch = _METHODS[fetched] if _has(has, fetched) else None
+        watch = _method(watched) if watched is not None and sockets and _has(has, watched) else None
+        fetch = _method(fetched) if _has(has, fetched) else None
         if watch is not None or fetch is not None:
             ways[channel] = Way(watch, fetch)
     return Offer(exchange, ways, max(1, math.ceil(client.rateLimit)))
+
+
+def _method(feature: str) -> str:
+    """`watchOHLCV` is `watch_ohlcv` in Python."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", feature).lower()
 
 
 def _has(has: Mapping[str, Any], feature: str) -> bool:

@@ -5,7 +5,7 @@ import asyncio
 from ingest import clock
 from ingest.clock import SECOND
 
-_SHARE = 0.8
+SHARE = 0.8
 """Of the venue's limit: other programs behind the same address need some."""
 
 
@@ -13,8 +13,8 @@ class Limiter:
     """Weight a minute, with bursts of a sixth of it."""
 
     def __init__(self, weight_per_minute: int) -> None:
-        self._per_second = weight_per_minute * _SHARE / 60
-        self._capacity = max(weight_per_minute * _SHARE / 6, 1.0)
+        self._per_second = weight_per_minute * SHARE / 60
+        self._capacity = max(weight_per_minute * SHARE / 6, 1.0)
         self._level = self._capacity
         self._at_ns = 0
         self._held_until_ns = 0
