@@ -86,7 +86,7 @@ _PRODUCT = re.compile(rb'"product_id":\s*"([^"]+)"')
 
 _trade_id = attrgetter("trade_id")
 _NEVER = -1  # no frame and no state of a book has this number
-_HEARTBEAT = (Ignored("heartbeat: no data"),)
+_HEARTBEAT, _EMPTY = (Ignored("heartbeat: no data"),), (Ignored("nothing in it"),)
 _NOTHING_NEW = (Ignored("subscriptions: nothing that was asked for"),)
 _NO_SNAPSHOT = Ignored("book: no snapshot of this connection yet")
 _ONE_SIDED = Ignored("quote: a side of the book is empty")
@@ -212,7 +212,7 @@ class Coinbase(Adapter):
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
             raise Rejected(f"malformed frame: {error}") from error
         self._next = number + 1
-        return [*broken, *events] if broken else events
+        return [*broken, *events] if broken else events or _EMPTY
 
     def _trades(self, message: wire.TradesFrame, received_ns: int) -> Sequence[Event]:
         events, ids = message.events, self._ids

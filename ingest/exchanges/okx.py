@@ -91,7 +91,7 @@ _WEIGHT_PER_MINUTE = 6000
 _WEIGHT, _LATEST_WEIGHT, _HISTORY_WEIGHT = 24, 10, 30
 _BOOK_LEVELS, _TRADES_PAGE, _CANDLES_PAGE = 400, 100, 300
 
-_PONG = (Ignored("pong"),)
+_PONG, _EMPTY = (Ignored("pong"),), (Ignored("nothing in it"),)
 _NOT_COLLECTED = (Ignored("channel not collected"),)
 _OPEN_CANDLE = Ignored("candle: still open")
 _OTHER_INTERVAL = (Ignored("candle: not 1m"),)
@@ -189,7 +189,7 @@ class Okx(Adapter):
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         try:
-            return self._by_name.get(frame[_NAMED], self._other)(frame, received_ns)
+            return self._by_name.get(frame[_NAMED], self._other)(frame, received_ns) or _EMPTY
         except KeyError as error:
             raise Rejected(f"unknown symbol: {error}") from error
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field

@@ -253,9 +253,11 @@ def rows(body: bytes, decode: Callable[[Raw], Row], make: Callable[[Row], Made])
 
 def named(frame: bytes) -> tuple[str, str]:
     """The channel and the instrument of a frame, as far as it tells them: also of one that cannot be decoded."""
-    found = (pattern.search(frame, 0, _NAMED_WITHIN) for pattern in (_CHANNEL, _INSTRUMENT))
-    channel, native = ("" if match is None else match[1].decode(errors="replace") for match in found)
-    return channel, native
+    channel = _CHANNEL.search(frame, 0, _NAMED_WITHIN)
+    topic = "" if channel is None else channel[1].decode(errors="replace")
+    end = len(frame) if topic == "liquidation-orders" else _NAMED_WITHIN  # whose subscription names no instrument
+    native = _INSTRUMENT.search(frame, 0, end)
+    return topic, "" if native is None else native[1].decode(errors="replace")
 
 
 def is_spot(native: str) -> bool:
