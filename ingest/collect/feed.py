@@ -18,7 +18,7 @@ from ingest.collect.continuity import Run
 from ingest.collect.ledger import Account, Ledger
 from ingest.collect.silence import FLOOR_NS
 from ingest.collect.ticks import Ticks
-from ingest.errors import Rejected
+from ingest.errors import Rejected, Retryable
 from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown, Skipped
 from ingest.records import (
     BookDelta,
@@ -159,6 +159,8 @@ class Feed:
             self._route(adapter.decode_reply(url, body, received_ns), adapter, received_ns)
         except Rejected as error:
             self.reject(body, str(error), received_ns)
+        except Retryable:  # in a body that came with status 200
+            self.ignored["reply: refused by the venue"] += 1
 
     def take_poll(self, adapter: Adapter, stream: Stream, body: bytes, received_ns: int) -> None:
         """Take the reply to a poll of a stream."""

@@ -8,7 +8,7 @@ import pytest
 from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.continuity import PATIENCE_NS
 from ingest.collect.feed import Feed, Wants
-from ingest.errors import Rejected
+from ingest.errors import Rejected, Retryable
 from ingest.exchanges.adapter import Ack, Event, Ignored, Options, Shutdown
 from ingest.exchanges.binance import Binance
 from ingest.records import (
@@ -381,6 +381,19 @@ def test_quotes_are_compared_for_each_instrument_apart() -> None:
         bench.take(row, T0)
     assert bench.drain() == rows
     assert not bench.feed.ignored
+
+
+def test_a_recorded_refusal_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some venues refuse a call with status 200; it was asked again then."""
+
+    def busy(*_: object) -> Sequence[Event]:
+        raise Retryable("too many visits")
+
+    bench = Bench()
+    monkeypatch.setattr(bench.adapter, "decode_reply", busy)
+    bench.feed.take_reply(bench.adapter, "https://venue/candles", b"{}", T0)
+    assert bench.feed.ignored == {"reply: refused by the venue": 1}
+    assert bench.drain() == []
 
 
 def test_every_ticker_is_stored() -> None:
