@@ -11,6 +11,7 @@ from ingest.simulator.candles import INTERVALS
 from ingest.simulator.chaos import Mix
 from ingest.simulator.faults import read_fault
 from ingest.simulator.ledger import Ledger, LedgerBook, LedgerTrade
+from ingest.simulator.listing import Listed
 from ingest.simulator.saboteur import Saboteur
 
 _LINES_A_WRITE: Final = 5_000
@@ -47,6 +48,11 @@ class ChaosOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     off: bool = False
 
 
+class ListingOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    symbol: str
+    listed: Listed
+
+
 class Reins(Protocol):
     """What may be done to a running venue."""
 
@@ -55,6 +61,7 @@ class Reins(Protocol):
 
     def pause(self, *, paused: bool) -> None: ...
     def burst(self, symbol: str, trades: int) -> None: ...
+    def list_as(self, symbol: str, listed: Listed) -> None: ...
     def stop(self) -> None: ...
 
 
@@ -77,6 +84,7 @@ class Control:
             web.post("/control/calm", self.calm),
             web.post("/control/pause", self.pause),
             web.post("/control/burst", self.burst),
+            web.post("/control/listing", self.listing),
             web.post("/control/stop", self.stop),
         ]
 
@@ -118,6 +126,15 @@ class Control:
         order = _decode(await request.read(), BurstOrder)
         try:
             self._reins.burst(order.symbol, order.trades)
+        except KeyError:
+            raise web.HTTPNotFound(text=f"symbol {order.symbol!r} is not listed") from None
+        return _json({})
+
+    async def listing(self, request: web.Request) -> web.Response:
+        """What `exchangeInfo` says of an instrument from now on."""
+        order = _decode(await request.read(), ListingOrder)
+        try:
+            self._reins.list_as(order.symbol, order.listed)
         except KeyError:
             raise web.HTTPNotFound(text=f"symbol {order.symbol!r} is not listed") from None
         return _json({})

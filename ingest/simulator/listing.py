@@ -1,6 +1,11 @@
 """What the venue lists: instruments with the tick and lot sizes of real ones."""
 
+from typing import Literal
+
 from msgspec import Struct
+
+Listed = Literal["trading", "halted", "gone"]
+"""What the venue says of an instrument in its listing."""
 
 UNIT = 100_000_000
 """Everything is printed with eight decimals: prices, amounts and quote volumes are integers of 1e-8 inside."""

@@ -16,6 +16,7 @@ from ingest.simulator.book import top
 from ingest.simulator.candles import INTERVALS, MINUTE_US, following, opening
 from ingest.simulator.ledger import Ledger
 from ingest.simulator.limits import Limits, Weights, depth_weight
+from ingest.simulator.listing import Listed
 from ingest.simulator.market import Market
 from ingest.simulator.rest_faults import NO_TROUBLE, RestFaults, Trouble, cut_short
 from ingest.simulator.tape import Aggregate, Tape
@@ -99,6 +100,7 @@ class Rest:
         self._faults = faults
         self._told = told
         self._weights = Weights(limits.weight_per_minute)
+        self.listed: dict[str, Listed] = {}  # by native name; what is not named is trading
         self._handlers: dict[str, tuple[Handler, Callable[[Call], int]]] = {
             "/api/v3/ping": (lambda _: b"{}", lambda _: 1),
             "/api/v3/time": (self._time, lambda _: 1),
@@ -176,7 +178,10 @@ class Rest:
         names, listings = call.names(), self._ledger.listings
         if names is not None:
             listings = tuple(listings[self._find(name)] for name in names)
-        return orjson.dumps(exchange_info(listings, self._told(), self._limits.weight_per_minute, micro=call.micro))
+        shown = [listing for listing in listings if self.listed.get(listing.native) != "gone"]
+        halted = {native for native, listed in self.listed.items() if listed == "halted"}
+        weight = self._limits.weight_per_minute
+        return orjson.dumps(exchange_info(shown, self._told(), weight, micro=call.micro, halted=halted))
 
     def _depth(self, call: Call) -> str:
         index, limit = self._index(call), call.limit(100, 5_000)

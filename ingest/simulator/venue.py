@@ -20,7 +20,7 @@ from ingest.simulator.feeds import Feeds
 from ingest.simulator.history import History
 from ingest.simulator.ledger import Ledger
 from ingest.simulator.limits import SECOND_US, Limits
-from ingest.simulator.listing import DEFAULT_SYMBOLS, listings
+from ingest.simulator.listing import DEFAULT_SYMBOLS, Listed, listings
 from ingest.simulator.market import Dynamics, Market
 from ingest.simulator.rest import Rest
 from ingest.simulator.rest_faults import RestFaults
@@ -183,6 +183,10 @@ class Venue:
     def burst(self, symbol: str, trades: int) -> None:
         """Let one instrument make that many trades in the next step. Raises `KeyError` for one not listed."""
         self.market.burst(self.ledger.index(symbol), trades)
+
+    def list_as(self, symbol: str, listed: Listed) -> None:
+        """Let the listing say this of an instrument; its market goes on. Raises `KeyError` for one that never was."""
+        self.rest.listed[self.native(symbol)] = listed
 
     def stop(self) -> None:
         """Ask whoever runs the venue to end it: sets `stopped`."""

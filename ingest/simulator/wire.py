@@ -4,7 +4,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/web-socket-streams and
 Prices and amounts are texts of eight decimals. Times are milliseconds, or microseconds where `micro` is asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from ingest.simulator.candles import Candle, following
@@ -197,8 +197,10 @@ def _json(value: str | int) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def exchange_info(listings: Sequence[Listing], now_us: int, weight_per_minute: int, *, micro: bool) -> dict[str, Any]:
-    """The reply of `exchangeInfo`: full enough for `load_markets` of ccxt."""
+def exchange_info(
+    listings: Sequence[Listing], now_us: int, weight_per_minute: int, *, micro: bool, halted: Collection[str] = ()
+) -> dict[str, Any]:
+    """The reply of `exchangeInfo`: full enough for `load_markets` of ccxt. `halted` are native names."""
     return {
         "timezone": "UTC",
         "serverTime": stamp(now_us, micro=micro),
@@ -209,11 +211,11 @@ def exchange_info(listings: Sequence[Listing], now_us: int, weight_per_minute: i
             {"rateLimitType": "RAW_REQUESTS", "interval": "MINUTE", "intervalNum": 5, "limit": 61_000},
         ],
         "exchangeFilters": [],
-        "symbols": [_symbol_info(listing) for listing in listings],
+        "symbols": [_symbol_info(listing, halted=listing.native in halted) for listing in listings],
     }
 
 
-def _symbol_info(listing: Listing) -> dict[str, Any]:
+def _symbol_info(listing: Listing, *, halted: bool) -> dict[str, Any]:
     orders = ["LIMIT", "LIMIT_MAKER", "MARKET", "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT"]
     tick, lot = listing.price(1), listing.amount(1)
     notional: dict[str, Any] = {"filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True}
@@ -223,7 +225,7 @@ def _symbol_info(listing: Listing) -> dict[str, Any]:
     market_lot: dict[str, Any] = {"filterType": "MARKET_LOT_SIZE", "minQty": "0.00000000", "stepSize": "0.00000000"}
     return {
         "symbol": listing.native,
-        "status": "TRADING",
+        "status": "BREAK" if halted else "TRADING",
         "baseAsset": listing.base,
         "baseAssetPrecision": PRECISION,
         "quoteAsset": listing.quote,

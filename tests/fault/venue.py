@@ -5,6 +5,7 @@ import urllib.request
 import msgspec
 
 from ingest.simulator.faults import Fault, fields
+from ingest.simulator.listing import Listed
 from ingest.simulator.saboteur import Incident
 from tests.end_to_end.processes import Simulator
 
@@ -33,6 +34,10 @@ class Venue(Simulator):
 
     def burst(self, symbol: str, trades: int) -> None:
         self._post("burst", msgspec.json.encode({"symbol": symbol, "trades": trades}))
+
+    def list_as(self, symbol: str, listed: Listed) -> None:
+        """What its listing says of the instrument from now on."""
+        self._post("listing", msgspec.json.encode({"symbol": symbol, "listed": listed}))
 
     def incidents(self, kind: str = "") -> list[Incident]:
         """What faults did so far."""

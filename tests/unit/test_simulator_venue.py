@@ -340,6 +340,31 @@ async def test_the_ledger_over_http() -> None:
         assert venue.stopped.is_set()
 
 
+async def test_the_listing_says_what_it_is_told_to_and_the_market_goes_on() -> None:
+    async with serving() as (venue, session):
+
+        async def told(symbol: str, listed: str) -> int:
+            order = {"symbol": symbol, "listed": listed}
+            async with session.post(f"{venue.rest_url}/control/listing", json=order) as reply:
+                return reply.status
+
+        async def listing() -> dict[str, str]:
+            symbols = (await get((venue, session), "exchangeInfo"))["symbols"]
+            return {each["symbol"]: each["status"] for each in symbols}
+
+        assert await listing() == {"BTCUSDT": "TRADING", "ETHUSDT": "TRADING"}
+        assert await told("ETH/USDT", "halted") == 200
+        assert await listing() == {"BTCUSDT": "TRADING", "ETHUSDT": "BREAK"}
+        assert await told("ETHUSDT", "gone") == 200
+        assert await listing() == {"BTCUSDT": "TRADING"}
+        await venue.advance(1)
+        assert await get((venue, session), "trades?symbol=ETHUSDT&limit=1") != []
+        assert await told("ETHUSDT", "trading") == 200
+        assert await listing() == {"BTCUSDT": "TRADING", "ETHUSDT": "TRADING"}
+        assert await told("ETHUSDT", "trading") == 200
+        assert [await told("NOPE", "gone"), await told("ETHUSDT", "going")] == [404, 400]
+
+
 async def test_an_error_inside_the_block_arrives_as_it_is() -> None:
     with pytest.raises(KeyError, match="mine"):
         async with serving():
