@@ -176,6 +176,8 @@ def test_the_object_for_programs(tmp_path: Path) -> None:
             "connections": 1,
             "streams_per_connection": 1024,
             "unknown": [],
+            "polled": [],
+            "lacking": [],
         }
     ]
     assert found["estimate"] == {
