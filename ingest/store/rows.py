@@ -71,6 +71,22 @@ def _second(time_ns: int) -> tuple[int, str]:
     return second * SECOND, _seconds[second]
 
 
+def _stamps(times: Sequence[int]) -> list[str]:
+    """`timestamp` of each, in half the time where neighbours mostly share a second."""
+    if not times:
+        return []
+    thousand, stamps = _THOUSAND, list[str]()
+    start, second = _second(times[0])
+    for time_ns in times:
+        at = time_ns - start
+        if not 0 <= at < 1_000_000_000:
+            start, second = _second(time_ns)
+            at = time_ns - start
+        at //= 1_000
+        stamps.append(f"{second}{thousand[at // 1_000]}{thousand[at % 1_000]}+00")
+    return stamps
+
+
 def _escape(text: str) -> str:
     if text.isalnum():
         return text
@@ -145,61 +161,67 @@ def encode_order_books(books: Sequence[OrderBook]) -> bytes:
 
 
 def encode_quotes(quotes: Sequence[Quote]) -> bytes:
-    stamp = timestamp
+    times, received, numbers = _stamps([q.time_ns for q in quotes]), _stamps([q.received_ns for q in quotes]), _numbers
     return "".join(
         [
-            f"{stamp(q.time_ns)}\t{q.instrument_id}\t{q.sequence}\t{q.bid}\t{q.bid_amount}\t{q.ask}\t{q.ask_amount}\t"
-            f"{stamp(q.received_ns)}\n"
-            for q in quotes
+            f"{at}\t{numbers[q.instrument_id]}\t{q.sequence}\t{q.bid}\t{q.bid_amount}\t{q.ask}\t{q.ask_amount}\t{then}\n"
+            for q, at, then in zip(quotes, times, received, strict=True)
         ]
     ).encode()
 
 
 def encode_tickers(tickers: Sequence[Ticker]) -> bytes:
-    null = _or_null
+    null = _NULL
+    times, received = _stamps([t.time_ns for t in tickers]), _stamps([t.received_ns for t in tickers])
     return "".join(
         [
-            f"{t.instrument_id}\t{timestamp(t.time_ns)}\t{null(t.last)}\t{null(t.bid)}\t{null(t.bid_amount)}\t"
-            f"{null(t.ask)}\t{null(t.ask_amount)}\t{null(t.open_24h)}\t{null(t.high_24h)}\t{null(t.low_24h)}\t"
-            f"{null(t.volume_24h)}\t{null(t.quote_volume_24h)}\t{timestamp(t.received_ns)}\n"
-            for t in tickers
+            f"{t.instrument_id}\t{at}\t{null if t.last is None else t.last}\t{null if t.bid is None else t.bid}\t"
+            f"{null if t.bid_amount is None else t.bid_amount}\t{null if t.ask is None else t.ask}\t"
+            f"{null if t.ask_amount is None else t.ask_amount}\t{null if t.open_24h is None else t.open_24h}\t"
+            f"{null if t.high_24h is None else t.high_24h}\t{null if t.low_24h is None else t.low_24h}\t"
+            f"{null if t.volume_24h is None else t.volume_24h}\t"
+            f"{null if t.quote_volume_24h is None else t.quote_volume_24h}\t{then}\n"
+            for t, at, then in zip(tickers, times, received, strict=True)
         ]
     ).encode()
 
 
 def encode_funding(rates: Sequence[Funding]) -> bytes:
+    times, received = _stamps([f.time_ns for f in rates]), _stamps([f.received_ns for f in rates])
     return "".join(
         [
-            f"{timestamp(f.time_ns)}\t{f.instrument_id}\t{f.rate}\t{_time_or_null(f.funding_ns)}\t"
-            f"{timestamp(f.received_ns)}\n"
-            for f in rates
+            f"{at}\t{f.instrument_id}\t{f.rate}\t{_time_or_null(f.funding_ns)}\t{then}\n"
+            for f, at, then in zip(rates, times, received, strict=True)
         ]
     ).encode()
 
 
 def encode_open_interest(figures: Sequence[OpenInterest]) -> bytes:
+    times, received = _stamps([o.time_ns for o in figures]), _stamps([o.received_ns for o in figures])
     return "".join(
         [
-            f"{timestamp(o.time_ns)}\t{o.instrument_id}\t{o.amount}\t{_or_null(o.value)}\t{timestamp(o.received_ns)}\n"
-            for o in figures
+            f"{at}\t{o.instrument_id}\t{o.amount}\t{_NULL if o.value is None else o.value}\t{then}\n"
+            for o, at, then in zip(figures, times, received, strict=True)
         ]
     ).encode()
 
 
 def encode_mark_prices(prices: Sequence[MarkPrice]) -> bytes:
+    times, received, null = _stamps([m.time_ns for m in prices]), _stamps([m.received_ns for m in prices]), _NULL
     return "".join(
         [
-            f"{timestamp(m.time_ns)}\t{m.instrument_id}\t{m.mark}\t{_or_null(m.index)}\t{timestamp(m.received_ns)}\n"
-            for m in prices
+            f"{at}\t{m.instrument_id}\t{m.mark}\t{null if m.index is None else m.index}\t{then}\n"
+            for m, at, then in zip(prices, times, received, strict=True)
         ]
     ).encode()
 
 
 def encode_liquidations(orders: Sequence[Liquidation]) -> bytes:
+    times, received = _stamps([o.time_ns for o in orders]), _stamps([o.received_ns for o in orders])
     return "".join(
         [
-            f"{timestamp(o.time_ns)}\t{o.instrument_id}\t{o.side}\t{o.price}\t{o.amount}\t{timestamp(o.received_ns)}\n"
-            for o in orders
+            f"{at}\t{o.instrument_id}\t{o.side}\t{o.price}\t{o.amount}\t{then}\n"
+            for o, at, then in zip(orders, times, received, strict=True)
         ]
     ).encode()
 

@@ -149,6 +149,30 @@ FIGURES: list[tuple[Row, bytes]] = [
 
 
 @pytest.mark.parametrize(("row", "told"), FIGURES)
+def test_times_of_figures_are_those_of_timestamp(row: Row, told: bytes) -> None:
+    pairs = [(first, second) for first in AROUND for second in AROUND]
+    rows_ = [msgspec.structs.replace(row, time_ns=first, received_ns=second) for first, second in pairs]
+    assert TABLES[type(row)].encode(rows_) == b"".join(
+        timestamp(first).encode() + b"\t7\t" + told + b"\t" + timestamp(second).encode() + b"\n"
+        for first, second in pairs
+    )
+
+
+def test_times_of_quotes_and_tickers_are_those_of_timestamp() -> None:
+    for first in AROUND:
+        for second in AROUND:
+            quote = Quote(7, first, 9, "1", "2", "3", "4", second)
+            ticker = Ticker(7, first, "1", None, "2", None, "3", None, "4", None, "5", None, second)
+            at, then = timestamp(first), timestamp(second)
+            for before in AROUND:
+                row = f"{at}\t7\t9\t1\t2\t3\t4\t{then}\n".encode()
+                earlier = msgspec.structs.replace(quote, time_ns=before, received_ns=before)
+                assert TABLES[Quote].encode([earlier, quote]).endswith(b"\n" + row)
+            row = f"7\t{at}\t1\t\\N\t2\t\\N\t3\t\\N\t4\t\\N\t5\t\\N\t{then}\n".encode()
+            assert TABLES[Ticker].encode([ticker, ticker]) == 2 * row
+
+
+@pytest.mark.parametrize(("row", "told"), FIGURES)
 def test_figures_of_derivatives(row: Row, told: bytes) -> None:
     time = b"2026-11-21 12:00:00.000000+00"
     assert TABLES[type(row)].encode([row, row]) == 2 * (time + b"\t7\t" + told + b"\t" + time + b"\n")
