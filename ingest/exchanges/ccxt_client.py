@@ -100,7 +100,7 @@ class Clients:
     def _made(self, kind: type[Any]) -> Any:
         client = kind({"enableRateLimit": True, "timeout": _TIMEOUT_MS, "aiohttp_trust_env": self._proxy is None})
         client.timeout_on_exit = 0
-        client.options["fetchCurrencies"] = False
+        client.has = {**client.has, "fetchCurrencies": False}
         if self.exchange in TYPES:
             client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": TYPES[self.exchange]}
         if self._rest_url is not None:

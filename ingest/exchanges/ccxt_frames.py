@@ -5,6 +5,7 @@ exchange's digits as texts; times are milliseconds, which is what ccxt gives of 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -122,8 +123,9 @@ def ticker(symbol: str, found: Mapping[str, Any], _depth: int = 0) -> Frame:
     """What ccxt has calculated (an open from a change in percent) is left out: it is not the exchange's."""
     said = _leaves(found.get("info"))
     names = ("last", "bid", "bidVolume", "ask", "askVolume", "open", "high", "low", "baseVolume", "quoteVolume")
-    shown = [found[name] if str(found.get(name)) in said else None for name in names]
-    return Ticker(symbol, _optional_time(found), *map(optional_text, shown))
+    texts = [optional_text(found.get(name)) for name in names]
+    shown = [None if text is None else _as_said(text, said) for text in texts]
+    return Ticker(symbol, _optional_time(found), *shown)
 
 
 def funding(symbol: str, found: Mapping[str, Any], _depth: int = 0) -> Frame:
@@ -166,7 +168,9 @@ def made(channel: Channel, symbol: str, found: Any, depth: int) -> bytes:
 def _trade(row: Mapping[str, Any]) -> TradeRow:
     identity = row.get("id")
     named = None if identity is None or identity == "" else str(identity)
-    return named, int(row["timestamp"]), row.get("side"), text_of(row["price"]), text_of(row["amount"])
+    price, amount, said = text_of(row["price"]), text_of(row["amount"]), _leaves(row.get("info"))
+    told = (_as_said(price, said) or price, _as_said(amount, said) or amount)
+    return named, int(row["timestamp"]), row.get("side"), *told
 
 
 def _candle(row: Sequence[Any]) -> CandleRow:
@@ -186,6 +190,20 @@ def _levels(levels: Sequence[Sequence[Any]], depth: int) -> Levels:
 def _optional_time(found: Mapping[str, Any]) -> int | None:
     time = found.get("timestamp")
     return None if time is None else int(time)
+
+
+def _as_said(text: str, said: set[str]) -> str | None:
+    """The number as the exchange wrote it: ccxt cuts zeros off some, and the sign. None where it is not its own."""
+    if text in said:
+        return text
+    value = Decimal(text)
+    for leaf in said:
+        try:
+            if abs(Decimal(leaf)) == value:
+                return text_of(leaf.removeprefix("-"))
+        except (InvalidOperation, ValueError):
+            continue
+    return None
 
 
 def _leaves(info: Any) -> set[str]:
