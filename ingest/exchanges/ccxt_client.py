@@ -273,7 +273,8 @@ async def close(client: Any) -> None:
 
 
 def _of(task: asyncio.Task[Any], owners: set[int]) -> bool:
-    """Whether a coroutine of one of these objects is at the task's bottom: ccxt keeps no list of them."""
+    """Whether a coroutine of ccxt's for one of these objects is at the task's bottom: ccxt keeps no list of them."""
     frame = getattr(task.get_coro(), "cr_frame", None)
-    names = () if frame is None else (frame.f_locals.get("self"), frame.f_locals.get("client"))
-    return any(id(owner) in owners for owner in names if owner is not None)
+    if frame is None or not frame.f_globals.get("__name__", "").startswith("ccxt."):
+        return False
+    return any(id(frame.f_locals.get(name)) in owners for name in ("self", "client"))
