@@ -8,13 +8,25 @@ from pathlib import Path
 from rich.console import Console
 
 from ingest.errors import Exit, IngestError
-from tests.bench import book, compression, decode, end_to_end, policies, queries, report, writer
+from tests.bench import (
+    book,
+    ccxt_handlers,
+    compression,
+    decode,
+    end_to_end,
+    policies,
+    queries,
+    report,
+    streams,
+    venues,
+    writer,
+)
 from tests.bench.harness import Bench, Figure, Measurement, chosen
 from tests.bench.server import Databases
 
 GROUPS = (
-    *(decode.GROUP, book.GROUP, writer.GROUP, policies.GROUP),
-    *(queries.GROUP, compression.GROUP, end_to_end.GROUP),
+    *(decode.GROUP, venues.GROUP, ccxt_handlers.GROUP, book.GROUP, writer.GROUP, policies.GROUP),
+    *(queries.GROUP, compression.GROUP, end_to_end.GROUP, streams.GROUP),
 )
 """In the order of running and of the table."""
 

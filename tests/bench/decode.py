@@ -183,12 +183,12 @@ def decode_binance_book(bench: Bench) -> Iterator[Figure]:
 
     def with_rows() -> bytes:
         decode(venue, given.deltas)
-        return TABLES[OrderBook].encode([_snapshot(book.top()) for _ in sampled])
+        return TABLES[OrderBook].encode([snapshot(book.top()) for _ in sampled])
 
     pairs, note = compare(bench, given.deltas, with_rows)
     note += f"; without the row's share {number(bare.cost)}; {given.source}"
     yield Figure("decode_binance_book", pairs.cost, at_most=2.6, note=note)
 
 
-def _snapshot(top: tuple[Levels, Levels]) -> OrderBook:
+def snapshot(top: tuple[Levels, Levels]) -> OrderBook:
     return OrderBook(1, RECEIVED_NS, RECEIVED_NS, 499_869_752, *top, True, RECEIVED_NS)

@@ -109,8 +109,8 @@ class Ready(Struct):
 
 
 @contextmanager
-def simulator(trades_per_second: int) -> Iterator[tuple[Ready, subprocess.Popen[bytes]]]:
-    flags = ["--slow-client", "wait", "--burst", "1", "--trades-per-second", str(trades_per_second)]
+def simulator(trades_per_second: int, *more: str) -> Iterator[tuple[Ready, subprocess.Popen[bytes]]]:
+    flags = ["--slow-client", "wait", "--burst", "1", "--trades-per-second", str(trades_per_second), *more]
     command = [sys.executable, "-m", "ingest.simulator", "--symbols", ",".join(SYMBOLS), *flags]
     with _process(command, dict(os.environ), None) as process:
         assert process.stdout is not None
@@ -118,15 +118,17 @@ def simulator(trades_per_second: int) -> Iterator[tuple[Ready, subprocess.Popen[
 
 
 @contextmanager
-def daemon(venue: Ready, url: str, folder: Path, channels: tuple[str, ...]) -> Iterator[subprocess.Popen[bytes]]:
-    """`ingest run` with its defaults, these channels of every symbol."""
+def daemon(
+    venue: Ready, url: str, folder: Path, channels: tuple[str, ...], module: str = "ingest"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`ingest run` with its defaults, these channels of every symbol. `module` is the command's."""
     config = folder / "ingest.toml"
     config.write_text(
         f'[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\nchannels = {json.dumps(channels)}\n'
         f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n[log]\nformat = "json"\n'
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
-    command = [sys.executable, "-m", "ingest", "run", "--config", str(config)]
+    command = [sys.executable, "-m", module, "run", "--config", str(config)]
     environment |= {"DATABASE_URL": url, "INGEST_SPOOL__FOLDER": str(folder / "spool")}
     with _process(command, environment, folder / "daemon.log") as process:
         yield process
@@ -155,16 +157,16 @@ def run(bench: Bench, trades_per_second: int, channels: tuple[str, ...]) -> Run:
         since = ledger.pause(paused=True)  # nothing may happen before someone listens
         with daemon(venue, url, Path(name), channels) as collector, Watcher(url) as watcher:
             log = Path(name) / "daemon.log"
-            _wait(lambda: _live(url) == len(SYMBOLS) * len(channels), START_SECONDS, collector, log)
+            wait(lambda: live(url) == len(SYMBOLS) * len(channels), START_SECONDS, collector, log)
             bench.say(f"{trades_per_second:,} trades/s offered for {bench.scale.run_seconds:.0f} s")
             ledger.pause(paused=False)
-            started, cpu = time.perf_counter(), (_cpu_seconds(collector.pid), _cpu_seconds(market.pid))
+            started, cpu = time.perf_counter(), (cpu_seconds(collector.pid), cpu_seconds(market.pid))
             time.sleep(bench.scale.run_seconds)
             truth = ledger.pause(paused=True)
-            _wait(lambda: _committed(url, truth), COMMIT_SECONDS, collector, log)
+            wait(lambda: committed(url, truth), COMMIT_SECONDS, collector, log)
             seconds = time.perf_counter() - started
-            used = _cpu_seconds(collector.pid) - cpu[0], _cpu_seconds(market.pid) - cpu[1]
-            peak = _peak_rss_mb(collector.pid)
+            used = cpu_seconds(collector.pid) - cpu[0], cpu_seconds(market.pid) - cpu[1]
+            peak = peak_rss_mb(collector.pid)
             collector.send_signal(signal.SIGTERM)
             assert collector.wait(60) == 0, log.read_text()
         bench.say("comparing with the ledger, row by row")
@@ -177,7 +179,7 @@ def run(bench: Bench, trades_per_second: int, channels: tuple[str, ...]) -> Run:
             truth.trades - since.trades,
             seconds,
             lost,
-            _lags_ms(url, watcher.seen_ns),
+            lags_ms(url, watcher.seen_ns),
             peak,
             used[0] / seconds,
             used[1] / seconds,
@@ -185,7 +187,7 @@ def run(bench: Bench, trades_per_second: int, channels: tuple[str, ...]) -> Run:
         )
 
 
-def _wait(met: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes], log: Path) -> None:
+def wait(met: Callable[[], bool], seconds: float, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + seconds
     while not met():
         assert process.poll() is None, log.read_text()
@@ -193,13 +195,13 @@ def _wait(met: Callable[[], bool], seconds: float, process: subprocess.Popen[byt
         time.sleep(0.02)
 
 
-def _live(url: str) -> int:
+def live(url: str) -> int:
     with connect_sync(url, role="bench") as connection:
         row = connection.execute("SELECT count(*) FROM ingest.streams WHERE state = 'live'").fetchone()
     return row[0] if row else 0
 
 
-def _committed(url: str, truth: Summary) -> bool:
+def committed(url: str, truth: Summary) -> bool:
     with connect_sync(url, role="bench") as connection:
         stored: dict[str, int] = dict(connection.execute(query("last_trade_ids")).fetchall())
         unsettled = connection.execute(
@@ -208,22 +210,26 @@ def _committed(url: str, truth: Summary) -> bool:
     return unsettled is None and all(stored.get(symbol.symbol) == symbol.last_trade_id for symbol in truth.symbols)
 
 
-def _lags_ms(url: str, seen_ns: dict[int, int]) -> list[float]:
-    """Of every trade, in rising order."""
+def lags_ms(url: str, seen_ns: dict[int, int], from_us: int = 0) -> list[float]:
+    """Of every trade that was received since, in rising order."""
     statement = "SELECT xmin::text::bigint, (extract(epoch FROM received_at) * 1000000)::bigint FROM ingest.trades"
     with psycopg.connect(url) as connection, connection.cursor(name="lags") as cursor:
         cursor.itersize = 20_000
         cursor.execute(statement)
-        return sorted((seen_ns[xmin] / 1_000 - received_us) / 1_000 for xmin, received_us in cursor if xmin in seen_ns)
+        return sorted(
+            (seen_ns[xmin] / 1_000 - received_us) / 1_000
+            for xmin, received_us in cursor
+            if xmin in seen_ns and received_us >= from_us
+        )
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """User and system time so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak_rss_mb(pid: int) -> float:
+def peak_rss_mb(pid: int) -> float:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line)
     return int(status["VmHWM"].split()[0]) / 1_024
 

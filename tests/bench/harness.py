@@ -138,6 +138,7 @@ def repeated(work: Callable[[], object], loop_seconds: float) -> Callable[[], fl
     started = time.process_time()
     work()
     calls = max(1, round(loop_seconds / (time.process_time() - started)))
+    gc.freeze()  # what is there by now stays: else each side would look through all of ccxt first
 
     def side() -> float:
         gc.collect()

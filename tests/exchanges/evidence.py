@@ -188,6 +188,11 @@ def _bybit() -> Venue:
         ("candles", module.KLINE), ("book", snapshot, delta), ("quotes", module.BEST),
     )  # fmt: skip
     figures: tuple[Channel, ...] = ("ticker", "funding", "open_interest", "mark_price")
+    told = ({"lastPrice": "66666.70"}, {"fundingRate": "0.0001"}, {"openInterest": "1.5"}, {"markPrice": "66.5"})
+    news = {
+        channel: module.TICKER | {"type": "delta", "data": {"symbol": "BTCUSDT", **said}}
+        for channel, said in zip(figures, told, strict=True)
+    }
     return Venue(
         ADAPTERS["bybit"],
         module.NOW_NS,
@@ -201,7 +206,7 @@ def _bybit() -> Venue:
                 for channel, *frames in of_both
             ),
             Sample("trades", linear, (_json(module.TRADE),)),
-            *(Sample(channel, linear, (_json(module.TICKER),)) for channel in figures),
+            *(Sample(channel, linear, (_json(module.TICKER), _json(news[channel]))) for channel in figures),
             Sample("liquidations", rose, (_json(module.LIQUIDATION),)),
         ),
     )  # fmt: skip

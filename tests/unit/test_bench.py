@@ -5,10 +5,13 @@ from pathlib import Path
 import orjson
 import pytest
 
-from tests.bench import book, decode, report
+from ingest.exchanges import ADAPTERS
+from ingest.exchanges.adapter import Options
+from tests.bench import book, ccxt_handlers, decode, report, venues
 from tests.bench.__main__ import GROUPS, KEYS
 from tests.bench.harness import Bench, Figure, Group, Pairs, Scale, alternate, chosen, number
 from tests.bench.writer import INSTRUMENTS, WRITERS, load, trades
+from tests.exchanges.evidence import VENUES
 
 QUICK = Scale(loop_pairs=1, loop_seconds=0.001)
 REQUIRED = (
@@ -17,6 +20,8 @@ REQUIRED = (
     "ingest_with_policies",
     *("rollup_speedup", "ohlcv_ms", "latest_price_ms", "book_at_ms", "last_trades_ms", "bytes_per_trade_compressed"),
     *("e2e_trades_per_second", "e2e_p99_ms", "e2e_rss_mb"),
+    *("streams500_cpu", "streams500_rss_mb", "streams500_lag_p99_ms"),
+    *(f"decode_ccxt_{name}" for name in ("trade", "candle", "book", "quote", "ticker", "mark_price", "liquidation")),
 )
 
 
@@ -72,7 +77,15 @@ def test_numbers(value: float, text: str) -> None:
 
 
 def test_every_figure_is_declared_once() -> None:
-    assert sorted(KEYS) == sorted(REQUIRED)
+    """Also one for each channel that an adapter streams."""
+    streamed = {
+        venues.key(name, channel)
+        for name, of in VENUES.items()
+        for instrument in of().instruments
+        for channel in ADAPTERS[name]({}, Options()).channels(instrument)
+        if channel not in ADAPTERS[name]({}, Options()).polled(instrument)
+    }
+    assert sorted(KEYS) == sorted(streamed.union(REQUIRED))
 
 
 def test_a_group_or_a_figure_is_chosen_by_name() -> None:
@@ -83,7 +96,9 @@ def test_a_group_or_a_figure_is_chosen_by_name() -> None:
         chosen(GROUPS, "nothing")
 
 
-@pytest.mark.parametrize("group", [decode.GROUP, book.GROUP], ids=lambda group: group.name)
+@pytest.mark.parametrize(
+    "group", [decode.GROUP, venues.GROUP, ccxt_handlers.GROUP, book.GROUP], ids=lambda group: group.name
+)
 def test_the_figures_without_a_database_run(group: Group) -> None:
     for measurement in group.measurements:
         figures = list(measurement.run(quick()))
