@@ -37,11 +37,7 @@ class Registry:
 
         `complete` says that these are all that the venue lists: what is missing twice, an hour apart, is delisted.
         """
-        described = [_describe(instrument) for instrument in instruments]
-        rows = await self._fetch(
-            "register_instruments",
-            {"exchange": exchange, "complete": complete, "instruments": orjson.dumps(described).decode()},
-        )
+        rows = await self._fetch("register_instruments", registration(exchange, instruments, complete=complete))
         return dict(rows)
 
     async def register_streams(
@@ -115,6 +111,12 @@ class Registry:
             await self.close()
             self._connection = await database.connect(self._url, role="registry")
         return self._connection
+
+
+def registration(exchange: str, instruments: Sequence[Instrument], *, complete: bool) -> dict[str, Any]:
+    """What `register_instruments` is given."""
+    described = [_describe(instrument) for instrument in instruments]
+    return {"exchange": exchange, "complete": complete, "instruments": orjson.dumps(described).decode()}
 
 
 def _progress(

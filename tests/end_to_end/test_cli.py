@@ -40,7 +40,9 @@ def ingest(*arguments: str, url: str | None = None, folder: Path | None = None) 
         (["check-config"], 2, "ingest.toml: no such file; copy the example"),
         (["check-config", "--onlin"], 2, "No such option: --onlin"),
         (["replay", "nothing.gz"], 2, "nothing.gz: there is no such file"),
-        (["record", "binanze", "BTC/USDT"], 2, "exchange 'binanze' has no adapter; there are: binance"),
+        (["record", "binanze", "BTC/USDT"], 2, "does not know the exchange 'binanze'; did you mean binance"),
+        (["symbols", "binanze"], 2, "does not know the exchange 'binanze'; did you mean binance"),
+        (["instruments", "refresh"], 2, "nothing to refresh: name an exchange"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_an_exit_code(
@@ -103,6 +105,15 @@ def test_check_config_says_that_a_venue_is_away(tmp_path: Path) -> None:
     assert result.stderr.startswith("ingest: binance: cannot load the instruments: ")
     assert result.stderr.endswith("The configuration itself is valid; without --online no venue is asked.\n")
     assert "Traceback" not in result.stderr
+
+
+def test_symbols_are_asked_of_the_venue_that_is_configured(venue: Simulator, tmp_path: Path) -> None:
+    (tmp_path / "ingest.toml").write_text(f'[exchanges.binance]\nrest_url = "{venue.url}"\n')
+    found = ingest("symbols", "binance", "B*", "--json", folder=tmp_path)
+    assert [one["symbol"] for one in json.loads(found.stdout)] == ["BTC/USDT"]
+    nothing = ingest("symbols", "binance", "b*", folder=tmp_path)
+    assert (nothing.returncode, nothing.stdout) == (2, "")
+    assert nothing.stderr.startswith("ingest: binance lists nothing that matches 'b*'")
 
 
 def test_help_names_the_page_of_exit_codes() -> None:

@@ -19,7 +19,7 @@ LAYERS = [
     {"collect"},
     {"operate", "venues", "recording", "spooled"},
     {"maintain"},
-    {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
+    {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config", "instruments", "directory"}
     | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
