@@ -20,7 +20,7 @@ BEGIN
             ('%.instrument_changes', 'after', 'The same columns, with their values from then on.'),
             ('ingest.exchange_status', 'exchange_id', 'The venue: ingest.exchanges.'),
             ('%.exchange_status', 'since', 'Start of this state.'),
-            ('%.exchange_status', 'until', 'Its end, which is the start of the next one; NULL of the present one.'),
+            ('%.exchange_status', 'until', 'Its end: the start of the next one, or when a daemon that was killed last looked; NULL of the present one.'),
             ('%.exchange_status', 'state', 'online: every stream is delivered; degraded: some are not, or REST fails; offline: none is; blocked: the venue refuses this address; maintenance: it says so itself; stopped: the daemon ended.'),
             ('%.exchange_status', 'detail', 'The latest error, or what the venue says.'),
             ('%.exchange_status', 'checked_at', 'When this was last found to be so.'),
