@@ -37,6 +37,7 @@ async def collecting(
     writer: type[CopyWriter] = CopyWriter,
     queue_max_rows: int = 500_000,
     cadence_ns: int = 1_000_000_000,
+    silence_ns: int = 60_000_000_000,
     options: Options | None = None,
 ) -> AsyncIterator[tuple[Collector, Pipeline]]:
     """All streams are live; at the end what was received is in the database. `configure` is told ccxt's clients."""
@@ -58,6 +59,7 @@ async def collecting(
             (Subscription(tuple(instrument.symbol for instrument in instruments), channels),),
             warmup=0,
             book_cadence_ns=cadence_ns,
+            silence_ns=silence_ns,
         ),
         pipeline,
         by_id,

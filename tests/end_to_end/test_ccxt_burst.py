@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from ingest.records import Instrument
-from ingest.simulator.faults import Burst
+from ingest.simulator.faults import Burst, Mute
 from ingest.simulator.market import Dynamics
 from ingest.simulator.venue import Venue, VenueConfig
 from ingest.store.copy_writer import CopyWriter
@@ -39,7 +39,7 @@ async def test_a_burst_into_a_slow_database_is_stored_whole(database_url: str, f
             venue.faults.add(Burst(symbol="BTC/USDT", trades=BURST))
             before = collector.feed.kinds["Trade"]
             async with asyncio.timeout(90):
-                while collector.feed.kinds["Trade"] < before + BURST:  # noqa: ASYNC110 - it looks at what passes
+                while collector.feed.kinds["Trade"] < before + BURST:
                     waited += pipeline.full
                     await asyncio.sleep(0.02)
         stored = fetch(
@@ -53,3 +53,21 @@ async def test_a_burst_into_a_slow_database_is_stored_whole(database_url: str, f
         assert waited > 0, "the database was not slow enough to hold intake up"
         assert not collector.feed.rejected
         assert not fetch("SELECT * FROM ingest.gaps")
+
+
+async def test_a_subscription_that_stays_silent_is_a_named_gap_and_another_session_takes_over(
+    database_url: str, fetch: Fetch
+) -> None:
+    config = VenueConfig(dynamics=Dynamics(trades_per_second=300, book_levels=100))
+    async with Venue.serve(config) as venue:
+
+        def configure(client: Any) -> None:
+            client.urls["api"]["public"] = f"{venue.rest_url}/api/v3"
+            client.urls["api"]["ws"]["spot"] = f"{venue.ws_url}/stream"
+
+        venue.faults.add(Mute(stream="btcusdt@trade"))
+        async with collecting(
+            "binance", [BTC], ("trades",), database_url, configure=configure, silence_ns=1_000_000_000
+        ) as (collector, _):
+            await until(lambda: collector.feed.kinds["Trade"] > 100)
+        assert fetch("SELECT DISTINCT cause FROM ingest.gaps") == [("silent",)]
