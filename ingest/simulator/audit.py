@@ -345,8 +345,11 @@ def _within(ranges: list[tuple[int, int]], place: int) -> int | None:
 
 
 def _instrument_id(connection: Connection, native: str) -> int | None:
+    """None for one that is only listed: nothing of it is collected."""
     found = connection.execute(
-        "SELECT instrument_id FROM ingest.instruments WHERE native_symbol = %s", [native]
+        "SELECT instrument_id FROM ingest.instruments i WHERE native_symbol = %s"
+        " AND EXISTS (SELECT FROM ingest.streams s WHERE s.instrument_id = i.instrument_id)",
+        [native],
     ).fetchone()
     return None if found is None else int(found[0])
 
