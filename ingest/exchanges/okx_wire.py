@@ -288,9 +288,7 @@ def trade(instrument_id: int, row: TradeRow, received_ns: int) -> Trade:
 
 def candle(instrument_id: int, row: CandleRow, source: CandleSource, received_ns: int, *, spot: bool) -> Candle:
     """Volumes in base and quote currency: of derivatives `vol` counts contracts, and `volCcy` is the base."""
-    opened, high, low, closed = row.o, row.h, row.l, row.c
-    volume, quote_volume = row.vol if spot else row.volCcy, row.volCcyQuote
-    texts = (opened, high, low, closed, volume, quote_volume)
+    texts = (row.o, row.h, row.l, row.c, row.vol if spot else row.volCcy, row.volCcyQuote)
     try:
         o, h, l, c, v, q = map(float, texts)  # noqa: E741 - a candle's letters
         plain = digits.plain("".join(texts))
@@ -300,15 +298,14 @@ def candle(instrument_id: int, row: CandleRow, source: CandleSource, received_ns
         raise Rejected(f"candle: not decimal text: {texts}")
     # Rounding keeps order, so float never refuses a candle that can be; the table's CHECK is exact.
     if not (0.0 < l <= o <= h < _INFINITY and l <= c <= h):
-        raise Rejected(f"candle: open {opened!r}, high {high!r}, low {low!r}, close {closed!r} cannot be")
+        raise Rejected(f"candle: open, high, low, close {texts[:4]} cannot be")
     if not v + q < _INFINITY:
         raise Rejected(f"candle: volumes {texts[4:]}")
     open_ns = time_ns(row.ts, received_ns)
     if open_ns % MINUTE:
         raise Rejected(f"candle: {row.ts} is not the start of a minute")
     # It tells neither the number of trades nor what takers bought.
-    figures = (opened, high, low, closed, volume, quote_volume, None, None, None)
-    return Candle(instrument_id, open_ns, *figures, source, received_ns)
+    return Candle(instrument_id, open_ns, *texts, None, None, None, source, received_ns)
 
 
 def _levels(side: list[Level]) -> list[tuple[str, str]]:
@@ -350,10 +347,15 @@ def book_reply(body: bytes, instrument_id: int, limit: int, received_ns: int) ->
 
 def quote(instrument_id: int, row: BookRow, sequence: int, received_ns: int) -> Quote:
     bid, ask = row.bids[0], row.asks[0]
-    if not (digits.positive(bid.px, ask.px) and digits.not_negative(bid.sz, ask.sz)):
+    texts = bid.px, bid.sz, ask.px, ask.sz
+    try:  # `digits` in one go, as best prices change more often than there are trades
+        b, bid_amount, a, ask_amount = map(float, texts)
+        can_be = 0.0 < b * a and b + a + bid_amount + ask_amount < _INFINITY and digits.plain("".join(texts))
+    except ValueError:
+        can_be = False
+    if not can_be:
         raise Rejected(f"bbo-tbt: bid {bid.px!r} {bid.sz!r}, ask {ask.px!r} {ask.sz!r}")
-    at_ns = time_ns(row.ts, received_ns)
-    return Quote(instrument_id, at_ns, sequence, bid.px, bid.sz, ask.px, ask.sz, received_ns)
+    return Quote(instrument_id, time_ns(row.ts, received_ns), sequence, *texts, received_ns)
 
 
 def ticker(instrument_id: int, row: TickerRow, received_ns: int) -> Ticker:
