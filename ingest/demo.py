@@ -37,7 +37,7 @@ from ingest.store.sqlfiles import query
 DATABASE = "ingest_demo"
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 _DEPTH = 20
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0  # the first start in a new clone compiles ccxt, which takes a slow machine half a minute
 _COMMIT_SECONDS = 15.0
 _REFRESH_SECONDS = 0.5
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ingest.simulator.audit import Comparison, LedgerClient
 from ingest.store.database import connect_sync
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 SYMBOLS = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
 
 
