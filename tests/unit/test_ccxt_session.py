@@ -91,7 +91,7 @@ class Scene:
         self.running: asyncio.Task[None] | None = None
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while not holds():  # noqa: ASYNC110 - it looks at what passes
                 await asyncio.sleep(0.01)
 

@@ -278,7 +278,7 @@ async def test_what_a_slow_database_does_not_keep_up_with_goes_to_disk(tmp_path:
             await asyncio.sleep(0.0005)
         assert pipeline.counts.spooled > 0
     assert_whole(database, 6000)
-    assert database.given <= 18_000 + 50 * WRITERS * 4  # but few came twice
+    assert database.given <= 18_000 * 1.2  # but few came twice: of those that were on their way when they were spilled
 
 
 async def test_a_batch_that_was_spilled_while_it_was_written_is_not_written_again(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ async def test_a_full_spool_holds_intake_until_there_is_room(tmp_path: Path) -> 
             assert pipeline.full
             assert not any(task.done() for task in waiting)
             database.away = False
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await asyncio.gather(*waiting)
             pipeline.put(some(last + 1, last + 50))
             last += 50
