@@ -8,7 +8,7 @@ from typing import Annotated, Never
 
 import typer
 
-from ingest.cli import analysis, collecting, completeness, database, upkeep
+from ingest.cli import analysis, collecting, completeness, database, importing, upkeep
 from ingest.errors import ConfigError, Exit, IngestError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.add_typer(collecting.commands)
 app.add_typer(completeness.commands)
 app.add_typer(upkeep.commands)
+app.add_typer(importing.commands)
 app.add_typer(analysis.commands)
 app.add_typer(completeness.spool_commands, name="spool")
 app.add_typer(completeness.rejected_commands, name="rejected")

@@ -20,7 +20,7 @@ LAYERS = [
     {"operate", "venues", "recording", "spooled"},
     {"maintain"},
     {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
-    | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export"},
+    | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export", "importing"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
     {"reference"},
