@@ -191,7 +191,7 @@ class Repair:
         remark = None
         if job.purpose == "backfill":
             if answer.begins_ns is not None and self._adapter.limits.candles_kept is None:
-                remark, lost = f"the venue's candles begin at {timestamp(answer.begins_ns)}", []
+                remark, lost = f"the venue's candles begin at {timestamp(answer.begins_ns)[:16]}", []
                 if page.rest is None:
                     begun = answer.begins_ns
                     self._ended(job, await self._ask(lambda: self._queue.begin_at(job, begun, fetched, str(remark))))
@@ -218,7 +218,7 @@ class Repair:
             return
         listed = listed_ns(instrument)
         if listed is not None and job.window.last < listed:
-            await self._finish(job, Fetched(), [], f"before its listing, {timestamp(listed)}")
+            await self._finish(job, Fetched(), [], f"before its listing, {timestamp(listed)[:16]}")
         elif await self._asker.reaches_back(instrument, job.window):
             await self._finish(job, Fetched(), [], "nothing was traded")
         else:

@@ -83,7 +83,7 @@ class Queue:
             planned = {gap_id: plan(span) for gap_id, span in gaps.items()}
             if gaps:
                 pairs = [(gap_id, window) for gap_id, windows in planned.items() for window in windows]
-                await _add(connection, "repair", pairs)
+                await add_windows(connection, "repair", pairs)
                 await execute(connection, "queue_begin_gaps", gap_ids=list(gaps))
             repaired = await settle(connection, instrument_ids)
         return [Planned(gaps[gap_id], len(windows)) for gap_id, windows in planned.items()], Settled(repaired, [])
@@ -91,7 +91,7 @@ class Queue:
     async def add(self, windows: Iterable[Window]) -> None:
         """Queue windows of a backfill. Not idempotent: the caller plans only what no job holds."""
         async with self._transaction() as connection:
-            await _add(connection, "backfill", [(None, window) for window in windows])
+            await add_windows(connection, "backfill", [(None, window) for window in windows])
 
     # Out of it
 
@@ -141,7 +141,7 @@ class Queue:
             connection, gap_id = held
             ids = (span.from_id, span.to_id, gap_id)
             await connection.execute("UPDATE ingest.gaps SET from_id = %s, to_id = %s WHERE gap_id = %s", ids)
-            await _add(connection, job.purpose, [(gap_id, window) for window in windows])
+            await add_windows(connection, job.purpose, [(gap_id, window) for window in windows])
             await _end(connection, job, Fetched(), state="done", error="its ids are known: it goes on by id")
             return True
 
@@ -283,7 +283,9 @@ async def _end(connection: AsyncConnection, job: Job, fetched: Fetched, *, state
     await execute(connection, "queue_join", job_id=job.job_id)
 
 
-async def _add(connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]) -> None:
+async def add_windows(
+    connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]
+) -> None:
     await execute(
         connection,
         "queue_add",
