@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fault test-community bench chaos lint types format constraints schema reference clean install-service sql export
+        test test-fault test-community bench chaos lint types format constraints schema reference clean install-service sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ sql: setup ## Ask a question of sql/analyst (Q=vwap ARGS='--symbol ETH/USDT'); w
 
 export: setup ## Write a view or a question's answer to a file (Q=trades OUT=trades.parquet ARGS='--from today')
 	@$(BIN)/ingest export $(Q) $(OUT) $(ARGS) $(if $(DB),--database $(DB))
+
+import: setup ## Load dump files (FILE='BTCUSDT-1m-2026-10.zip …' ARGS='--exchange binance')
+	@$(BIN)/ingest import $(or $(FILE),$(error name the files: make import FILE=…)) $(ARGS)
 
 backup: setup ## Write the whole database into FILE, beside a running daemon
 	@$(BIN)/ingest backup $(or $(FILE),$(error name the file: make backup FILE=…)) $(if $(METHOD),--method $(METHOD))
