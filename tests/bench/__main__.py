@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 
 from ingest.errors import Exit, IngestError
-from tests.bench import book, compression, decode, end_to_end, policies, queries, report, writer
+from tests.bench import book, compression, decode, end_to_end, imports, policies, queries, report, writer
 from tests.bench.harness import Bench, Figure, Measurement, chosen
 from tests.bench.server import Databases
 
 GROUPS = (
-    *(decode.GROUP, book.GROUP, writer.GROUP, policies.GROUP),
+    *(decode.GROUP, book.GROUP, writer.GROUP, imports.GROUP, policies.GROUP),
     *(queries.GROUP, compression.GROUP, end_to_end.GROUP),
 )
 """In the order of running and of the table."""
