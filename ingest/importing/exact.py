@@ -21,6 +21,8 @@ LATE_NS = 86_400 * SECOND
 MICROSECONDS_FROM = EARLIEST_NS // MICROSECOND  # as milliseconds it would be the year 40971
 
 _SCALE: Mapping[Unit, int] = {"ms": MILLISECOND, "us": MICROSECOND, "ns": 1}
+DIGITS_MAX = 18
+"""So many are a bigint, whatever they are."""
 _WHOLE = re.compile(r"[0-9]{1,19}")
 _SECONDS = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,18}))?")
 _SCIENTIFIC = re.compile(r"[0-9]+(?:\.[0-9]+)?[eE][-+]?[0-9]{1,2}")

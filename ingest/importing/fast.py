@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE
 from ingest.digits import DIGITS
-from ingest.importing.exact import EARLIEST_NS, LATE_NS, MICROSECONDS_FROM
+from ingest.importing.exact import DIGITS_MAX, EARLIEST_NS, LATE_NS, MICROSECONDS_FROM
 from ingest.importing.layout import Layout
 from ingest.records import CandleSource
 from ingest.store.rows import timestamp
@@ -28,6 +28,7 @@ _DIGITS = DIGITS.encode()
 _WHOLE = b"0123456789"
 _ID_BYTES = _WHOLE + b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_.:"
 _INFINITY = float("inf")
+_NULL = "\\N"
 _PRICES = ("open", "high", "low", "close")
 _VOLUMES = ("volume", "quote_volume", "taker_buy_volume", "taker_buy_quote_volume")
 _MINUTE_US = MINUTE // MICROSECOND
@@ -109,22 +110,18 @@ def _trades(given: Mapping[str, Any], layout: Layout, target: Target) -> Made:
         _stamp(times), f"+00\t{target.instrument_id}\t", ids, _sides(given, layout), given["price"], "\t",
         given["amount"], f"\t{timestamp(target.received_ns)}\n",
     )  # fmt: skip
-    places = None
-    if layout.ids_follow or _is_whole(ids):
-        places = ids.cast(pa.int64()) if lengths["max"] <= 18 and _is_whole(ids) else None
+    numbers = layout.ids_follow and lengths["max"] <= DIGITS_MAX and not _bytes(ids).translate(None, _WHOLE)
+    places = ids.cast(pa.int64()) if numbers else None
     return Made(text, len(ids), times, places)
 
 
 def _sides(given: Mapping[str, Any], layout: Layout) -> Any:
     if "side" not in given:
-        return "\t\\N\t"
+        return f"\t{_NULL}\t"
     place = pc.index_in(given["side"], pa.array(list(layout.sides), pa.string()))
     if place.null_count:
         raise _Doubt
     return pa.array([f"\t{side or _NULL}\t" for side in layout.sides.values()]).take(place)
-
-
-_NULL = "\\N"
 
 
 def _candles(given: Mapping[str, Any], layout: Layout, target: Target) -> Made:
@@ -192,10 +189,6 @@ def _number(texts: Any, *, above_zero: bool) -> Any:
     if not (0.0 <= ends["min"] and ends["max"] < _INFINITY) or (above_zero and not ends["min"]):
         raise _Doubt
     return sizes
-
-
-def _is_whole(texts: Any) -> bool:
-    return not _bytes(texts).translate(None, _WHOLE)
 
 
 def _only(texts: Any, allowed: bytes) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ingest.errors import ConfigError
 from ingest.importing import mapping, names, source
-from ingest.importing.layout import FORMATS, LAYOUTS, Layout, of_header
+from ingest.importing.layout import FORMATS, Layout, of_header
 from ingest.importing.names import Named
 
 _JSON = (".ndjson", ".jsonl")
@@ -51,29 +51,21 @@ def plan(path: Path, request: Request) -> Job:
     symbol = request.symbol or (named.native if named.format == format_name else None)
     if symbol is None:
         raise ConfigError(f"{path.name}: its name tells no symbol: say --symbol, as BTC/USDT or BTCUSDT.")
-    suffixes = path.suffixes
-    if ".parquet" in suffixes or any(each in _JSON for each in suffixes):
-        if request.mapping is None:
+    mapped = mapping.load(request.mapping) if request.mapping is not None else None
+    is_parquet, is_json = path.suffix == ".parquet", not {*path.suffixes}.isdisjoint(_JSON)
+    if is_parquet or is_json:
+        if mapped is None:
             raise ConfigError(f"{path.name}: a file of this kind needs a mapping: --map FILE.toml.")
-        is_parquet = ".parquet" in suffixes
-        layout = mapping.load(request.mapping)
-        return Job(path, layout, named, symbol, [], header=False, is_json=not is_parquet, is_parquet=is_parquet)
-    first = _first(path, format_name, request)
-    layout = mapping.load(request.mapping) if request.mapping is not None else of_header(format_name, first)
+        return Job(path, mapped, named, symbol, [], header=False, is_json=is_json, is_parquet=is_parquet)
+    text = source.first_line(path).decode(errors="replace")
+    first = next(csv.reader([text], delimiter=mapped.delimiter if mapped is not None else ","), [])
+    layout = mapped if mapped is not None else of_header(format_name, first)
     header = layout.has_header(first)
     columns = first if header and _names_all(layout, first) else list(layout.names)[: len(first)]
     missing = [column for column in layout.wanted if column not in columns]
     if missing:
         raise ConfigError(f"{path.name}: its lines have {len(first)} fields, too few for {layout.name}.")
     return Job(path, layout, named, symbol, columns, header)
-
-
-def _first(path: Path, format_name: str, request: Request) -> list[str]:
-    delimiter = LAYOUTS[format_name].delimiter if format_name in LAYOUTS else ","
-    if request.mapping is not None:
-        delimiter = mapping.load(request.mapping).delimiter
-    text = source.first_line(path).decode(errors="replace")
-    return next(csv.reader([text], delimiter=delimiter), [])
 
 
 def _names_all(layout: Layout, first: list[str]) -> bool:

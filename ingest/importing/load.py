@@ -6,11 +6,12 @@ all that is held there are a few blocks, however long the file is.
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 
 from msgspec import Struct, structs
 
@@ -121,18 +122,14 @@ class Importer:
 
         async def store(read: Read, told: Callable[[], Told]) -> None:
             nonlocal total
-            refuse = refusing(job, instrument, begun.started_ns, read)
-            try:
-                written = await self._write(read, told, refuse)
-                mark.committed(read.until)
-                total += written
-                advance(written)
-            finally:
-                self._room.release()
+            written = await self._write(read, told, refusing(job, instrument, begun.started_ns, read))
+            mark.committed(read.until)
+            total += written
+            advance(written)
 
         try:
-            async with asyncio.TaskGroup() as group:
-                async for read in self._ahead(reads):
+            async with asyncio.TaskGroup() as group, aclosing(self._ahead(reads)) as ahead:
+                async for read in ahead:
                     block = read.block
                     if block.rows:
                         if kept is not None and block.first_ns < kept.from_ns:
@@ -145,14 +142,15 @@ class Importer:
                         raise ConfigError(_unlike(job, read))
                     await self._room.acquire()
                     mark.begin(read.until, read.run.last if read.run is not None else None)
-                    group.create_task(store(read, telling(job, instrument, begun, read, before, mark)))
+                    task = group.create_task(store(read, telling(job, instrument, begun, read, before, mark)))
+                    task.add_done_callback(lambda _: self._room.release())  # also of one that never began
                     before = read.run if block.rows else before
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         lines, place = mark.at
         return total, structs.replace(begun, lines=lines, last_place=place, first_ns=span[0], last_ns=span[1])
 
-    async def _ahead(self, reads: "_Reads") -> AsyncIterator[Read]:
+    async def _ahead(self, reads: "_Reads") -> AsyncGenerator[Read, None]:
         """What is read, while the next one is being read."""
         loop = asyncio.get_running_loop()
         ahead = loop.run_in_executor(self._threads, next, reads, None)
@@ -161,7 +159,7 @@ class Importer:
                 ahead = loop.run_in_executor(self._threads, next, reads, None)
                 yield read
         finally:
-            with suppress(ConfigError):  # what is ahead belongs to a file that is given up
+            with suppress(ConfigError, asyncio.CancelledError):  # what is ahead belongs to a file that is given up
                 await ahead
             reads.close()
 
@@ -221,17 +219,20 @@ class _Reads:
     def __init__(self, parts: Iterator[source.Lines | Rows], reader: Reader) -> None:
         self._parts = parts
         self._reader = reader
+        self._busy = Lock()  # whoever was cancelled does not wait for the thread that still reads
 
     def __iter__(self) -> "_Reads":
         return self
 
     def __next__(self) -> Read:
-        return self._reader.read(next(self._parts))
+        with self._busy:
+            return self._reader.read(next(self._parts))
 
     def close(self) -> None:
         close = getattr(self._parts, "close", None)
-        if close is not None:
-            close()
+        with self._busy:
+            if close is not None:
+                close()
 
 
 def _before(begun: Progress) -> Run | None:

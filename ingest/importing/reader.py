@@ -23,7 +23,6 @@ from ingest.records import Row, Trade
 from ingest.store.block_writer import Block
 from ingest.store.rows import TABLES
 
-_DIGITS_MAX = 18  # so many are a bigint, whatever they are
 _SHORT = 256
 """A doubtful block of so few rows is read line by line."""
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -198,7 +197,14 @@ def _place(row: Row) -> int | None:
 def _payloads(part: Lines | Rows) -> Callable[[int], bytes]:
     """What a line, or a row, was, by its number."""
     if isinstance(part, Lines):
-        return lambda number: part.text.split(b"\n", number - part.first + 1)[number - part.first]
+        lines: list[bytes] = []
+
+        def line(number: int) -> bytes:
+            if not lines:
+                lines.extend(part.text.split(b"\n"))
+            return lines[number - part.first]
+
+        return line
     return lambda number: msgspec.json.encode(
         {name: column[number - part.first].as_py() for name, column in part.columns.items()}
     )

@@ -16,6 +16,7 @@ from ingest.errors import ConfigError
 BLOCK_BYTES = 4 * 1024**2
 """Of lines: some 50,000 trades of Binance."""
 _LINE_MAX = 1024**2
+_FIRST_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -68,7 +69,7 @@ def verify(path: Path, sha256: str) -> bool:
 
 def first_line(path: Path) -> bytes:
     """Raises ConfigError where the file is empty."""
-    for found in lines(path, block_bytes=_LINE_MAX):
+    for found in lines(path, block_bytes=_FIRST_BYTES):
         return found.text.partition(b"\n")[0]
     raise ConfigError(f"{path.name}: it is empty.")
 

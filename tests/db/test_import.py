@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from ingest import status
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
@@ -180,6 +181,14 @@ async def test_a_line_that_is_twice_in_a_file_is_one_row(database_url: str, tmp_
     assert stored(fetch) == rows(given)
 
 
+def test_a_stream_that_nobody_collects_is_not_ill(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
+    assert run(database_url, packed(tmp_path, lines(dumped(5))))[0] == Exit.OK
+    fetch("UPDATE ingest.streams SET committed_at = now() - INTERVAL '1 hour'")
+    assert status.check(database_url, Console(file=io.StringIO())) == Exit.OK
+    fetch("UPDATE ingest.streams SET state = 'blocked'")
+    assert status.check(database_url, Console(file=io.StringIO())) == Exit.FAILED
+
+
 # Stopped, and side by side
 
 
@@ -243,6 +252,25 @@ def test_files_side_by_side(database_url: str, tmp_path: Path, fetch: Fetch) -> 
     code, said = run(database_url, whole, request=request, workers=3)
     assert code == Exit.OK, said
     assert stored(fetch) == rows(t for part in given for t in part)
+
+
+async def test_a_file_that_breaks_off_costs_no_other(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
+    """By one connection: what the broken file held is free again. What it brought stays, and is not whole."""
+    given = dumped(2_000)
+    broken, good = tmp_path / f"BTCUSDT-trades-{date(DAY - DAY_SECONDS)}.csv.gz", packed(tmp_path, lines(given))
+    text = lines(dumped(2_000, first=10_001, day=DAY - DAY_SECONDS))
+    broken.write_bytes(gzip.compress(text.encode(), 0)[:-5_000])
+    importer = Importer(database_url, Locator(Config(), database_url).find, workers=1, block_bytes=4096)
+    try:
+        with pytest.raises(ConfigError, match="cannot be unpacked behind line"):
+            await importer.file(broken, BINANCE, lambda _written: None)
+        async with asyncio.timeout(30):
+            outcome = await importer.file(good, BINANCE, lambda _written: None)
+    finally:
+        await importer.close()
+    assert outcome.written == Written(2_000, 0, 0)
+    assert fetch("SELECT state FROM ingest.imports ORDER BY import_id") == [("started",), ("finished",)]
+    assert fetch("SELECT count(*) FROM market.fetched") == [(1,)]
 
 
 # Wrong

@@ -345,6 +345,15 @@ def test_bad_lines_are_told_by_their_number_and_cost_no_other(tmp_path: Path) ->
     assert found.run.holes[0] == Hole(10, 10, 1_700_000_000_009_000, 1_700_000_000_011_000)
 
 
+def test_without_pyarrow_the_rows_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "BTCUSDT-trades-2020-03-08.csv"
+    path.write_text("51175358,17.80180000,5.69000000,101.29224200,1583709433583,True,True\nbad\n")
+    (by_columns,) = read(path)
+    monkeypatch.setattr(fast, "pa", None)
+    (found,) = read(path)
+    assert (found.block, found.bad, found.run) == (by_columns.block, by_columns.bad, by_columns.run)
+
+
 # Packing and checksums
 
 
