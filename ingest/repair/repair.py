@@ -166,6 +166,8 @@ class Repair:
         try:
             if window.channel == "candles":
                 answer = await self._asker.candles(instrument, window)
+                if self._is_before_all(job, answer):  # at once: meanwhile others would ask for what does not exist
+                    answer = await self._asker.candles(instrument, window)
             elif by_id:
                 answer = await self._asker.trades(instrument, window)
             else:
@@ -183,17 +185,16 @@ class Repair:
     async def _conclude(self, job: Job, instrument: Instrument, answer: Answer, fetched: Fetched) -> None:
         """What a page means for its window."""
         page, bad, window = answer.page, answer.bad, job.window
-        tries = job.attempts + 1
-        if any(tries < _TRIES[absent.why] for absent in page.absent):
+        tries, begins = job.attempts + 1, self._is_before_all(job, answer)
+        if not begins and any(tries < _TRIES[absent.why] for absent in page.absent):
             await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, _said(page.absent[0], bad), counted=True)
             return
         lost = [self._lost(absent, bad) for absent in page.absent]
         remark = None
         if job.purpose == "backfill":
-            if answer.begins_ns is not None and self._adapter.limits.candles_kept is None:
-                remark, lost = f"the venue's candles begin at {timestamp(answer.begins_ns)[:16]}", []
+            if begins and (begun := answer.begins_ns) is not None:
+                remark, lost = f"the venue's candles begin at {timestamp(begun)[:16]}", []
                 if page.rest is None:
-                    begun = answer.begins_ns
                     self._ended(job, await self._ask(lambda: self._queue.begin_at(job, begun, fetched, str(remark))))
                     return
             elif window.timeframe != "1m" and lost:  # gaps are about minutes
@@ -210,11 +211,15 @@ class Repair:
         else:
             await self._trail(job, page.rest, fetched, lost)
 
+    def _is_before_all(self, job: Job, answer: Answer) -> bool:
+        """Whether a backfill begins before all that a venue has, which is all there ever was."""
+        kept = self._adapter.limits.candles_kept
+        return job.purpose == "backfill" and answer.begins_ns is not None and kept is None
+
     async def _found_nothing(self, job: Job, instrument: Instrument) -> None:
         """The venue has no candle of a window that is long over, nor any behind it: a slip, or the truth?"""
         if job.attempts + 1 < _EMPTY_TRIES:
-            wait = _FIRST_WAIT_SECONDS * 2**job.attempts
-            await self._wait(job, wait, "the venue gave an empty page", counted=True)
+            await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, "an empty page", counted=True)
             return
         listed = listed_ns(instrument)
         if listed is not None and job.window.last < listed:

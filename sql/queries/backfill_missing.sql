@@ -37,7 +37,7 @@ missing AS (
     FROM asked, unnest(tstzmultirange(asked.span) - coalesce((SELECT range_agg(s.span) FROM spans s), '{}')) AS m (span)
 ),
 -- Rows that nobody vouches for, from a file or another program: minutes on the grid, ids in a row. They must be many to
--- be worth a cut.
+-- be worth a cut. Others may share the moments of the first and the last id of a run, so these are asked for.
 stored AS (
     SELECT tstzrange(min(c.time), max(c.time) + INTERVAL '1 minute') AS span
     FROM missing m
@@ -49,7 +49,7 @@ stored AS (
     ) c
     GROUP BY m.span, c.run
     UNION ALL
-    SELECT tstzrange(min(t.time), max(t.time), '[]')
+    SELECT tstzrange(min(t.time) + INTERVAL '1 microsecond', greatest(min(t.time) + INTERVAL '1 microsecond', max(t.time)))
     FROM missing m
     CROSS JOIN LATERAL (
         SELECT n.time, n.id - row_number() OVER (ORDER BY n.id) AS run

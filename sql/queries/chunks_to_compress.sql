@@ -3,7 +3,7 @@
 SELECT format('%%I.%%I', c.chunk_schema, c.chunk_name)
 FROM timescaledb_information.chunks c
 JOIN ingest.policies p ON p.table_name = c.hypertable_name
-JOIN _timescaledb_catalog.chunk s ON s.schema_name = c.chunk_schema AND s.table_name = c.chunk_name
+CROSS JOIN LATERAL _timescaledb_functions.chunk_status(format('%%I.%%I', c.chunk_schema, c.chunk_name)::regclass) AS s (status)
 WHERE c.hypertable_schema = 'ingest' AND c.hypertable_name = %(table_name)s
   AND c.range_start < %(to_time)s AND c.range_end > %(from_time)s AND c.range_end < now() - p.compress_after
   AND (s.status & 1 = 0 OR s.status & 10 <> 0)
