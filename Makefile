@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fault test-community bench chaos lint types format constraints schema reference clean install-service sql export import
+        test test-fault test-backfill test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,17 @@ migrate: setup ## Bring the database to this version's schema
 
 check-config: setup ingest.toml ## Print every setting with its origin, what would run, and how much it would store
 	$(BIN)/ingest check-config --config ingest.toml
+
+# History
+
+backfill: setup ## Fetch missing history (EXCHANGE= SYMBOL='BTC/USDT ETH/*' FROM=2024-01-01 TO= CHANNEL= TIMEFRAME= ARGS=--dry-run)
+	@set -f; $(BIN)/ingest backfill run $(or $(EXCHANGE),$(error name the exchange: EXCHANGE=binance)) \
+	  $(or $(SYMBOL),$(error name the symbols: SYMBOL='BTC/USDT ETH/*')) \
+	  --from "$(or $(FROM),$(error name the start: FROM=2024-01-01))" $(if $(TO),--to "$(TO)") \
+	  $(if $(CHANNEL),--channel $(CHANNEL)) $(if $(TIMEFRAME),--timeframe $(TIMEFRAME)) $(ARGS)
+
+backfill-all: setup ## Fetch what is missing of every [[backfill]] block of ingest.toml; for cron
+	@$(BIN)/ingest backfill all $(ARGS)
 
 # As a service
 
@@ -101,6 +112,9 @@ test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its wo
 
 test-fault: setup-dev ## Outages, cuts, kills, bad input: each ends with the tables held against the ledger
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
+
+test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
+	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community

@@ -8,7 +8,7 @@ from typing import Annotated, Never
 
 import typer
 
-from ingest.cli import analysis, collecting, completeness, database, importing, upkeep
+from ingest.cli import analysis, backfill, collecting, completeness, database, importing, upkeep
 from ingest.errors import ConfigError, Exit, IngestError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.add_typer(completeness.commands)
 app.add_typer(upkeep.commands)
 app.add_typer(importing.commands)
 app.add_typer(analysis.commands)
+app.add_typer(backfill.commands, name="backfill")
 app.add_typer(completeness.spool_commands, name="spool")
 app.add_typer(completeness.rejected_commands, name="rejected")
 app.add_typer(database.commands, name="db")

@@ -19,7 +19,7 @@ LAYERS = [
     {"collect"},
     {"operate", "venues", "recording", "spooled"},
     {"maintain"},
-    {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
+    {"backfill", "daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config"}
     | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export", "importing"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
