@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fault test-community bench chaos lint types format constraints schema reference clean install-service sql export
+        test test-fault test-backfill test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,17 @@ migrate: setup ## Bring the database to this version's schema
 check-config: setup ingest.toml ## Print every setting with its origin, what would run, and how much it would store
 	$(BIN)/ingest check-config --config ingest.toml
 
+# History
+
+backfill: setup ## Fetch missing history (EXCHANGE= SYMBOL='BTC/USDT ETH/*' FROM=2024-01-01 TO= CHANNEL= TIMEFRAME= ARGS=--dry-run)
+	@set -f; $(BIN)/ingest backfill run $(or $(EXCHANGE),$(error name the exchange: EXCHANGE=binance)) \
+	  $(or $(SYMBOL),$(error name the symbols: SYMBOL='BTC/USDT ETH/*')) \
+	  --from "$(or $(FROM),$(error name the start: FROM=2024-01-01))" $(if $(TO),--to "$(TO)") \
+	  $(if $(CHANNEL),--channel $(CHANNEL)) $(if $(TIMEFRAME),--timeframe $(TIMEFRAME)) $(ARGS)
+
+backfill-all: setup ## Fetch what is missing of every [[backfill]] block of ingest.toml; for cron
+	@$(BIN)/ingest backfill all $(ARGS)
+
 # As a service
 
 install-service: ## Install a systemd service, as root (PREFIX=/opt/ingest; DESTDIR=FOLDER to try it)
@@ -81,6 +92,9 @@ sql: setup ## Ask a question of sql/analyst (Q=vwap ARGS='--symbol ETH/USDT'); w
 export: setup ## Write a view or a question's answer to a file (Q=trades OUT=trades.parquet ARGS='--from today')
 	@$(BIN)/ingest export $(Q) $(OUT) $(ARGS) $(if $(DB),--database $(DB))
 
+import: setup ## Load dump files (FILE='BTCUSDT-1m-2026-10.zip …' ARGS='--exchange binance')
+	@$(BIN)/ingest import $(or $(FILE),$(error name the files: make import FILE=…)) $(ARGS)
+
 backup: setup ## Write the whole database into FILE, beside a running daemon
 	@$(BIN)/ingest backup $(or $(FILE),$(error name the file: make backup FILE=…)) $(if $(METHOD),--method $(METHOD))
 
@@ -98,6 +112,9 @@ test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its wo
 
 test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends with the tables held against the ledger
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
+
+test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
+	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community

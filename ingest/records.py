@@ -18,6 +18,9 @@ GapState = Literal["open", "repairing", "repaired", "awaiting_dump", "unrecovera
 Promise = Literal["ids", "sequence", "grid", "none"]
 """What shows that a channel is complete: contiguous ids, a sequence, the grid of minutes, or nothing."""
 CHANNELS: tuple[Channel, ...] = get_args(Channel)
+Timeframe = Literal["1m", "5m", "15m", "30m", "1h", "4h", "1d", "1w"]
+"""Of candles, as ccxt writes it."""
+TIMEFRAMES: tuple[Timeframe, ...] = get_args(Timeframe)
 
 
 class CandleSource(IntEnum):
@@ -93,6 +96,12 @@ class Candle(Struct, frozen=True, gc=False):
     taker_buy_quote_volume: str | None
     source: CandleSource
     received_ns: int
+
+
+class CoarseCandle(Candle, frozen=True, gc=False, kw_only=True):
+    """A longer one, as the exchange itself reports it."""
+
+    timeframe: Timeframe
 
 
 Levels = tuple[tuple[str, str], ...]

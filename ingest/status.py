@@ -40,12 +40,15 @@ class StreamStatus(Struct, frozen=True):
     lag_seconds: float | None
     rows_stored: int
     rows_duplicate: int
+    only_imported: bool = False
     rows_per_second: float | None = None
 
     @property
     def healthy(self) -> bool:
-        """Live, or something was committed within five minutes."""
-        return self.state == "live" or (self.committed_seconds is not None and self.committed_seconds < _FRESH_SECONDS)
+        """Live, or something was committed within five minutes; or it is of files alone, and nobody collects it."""
+        if self.state == "live" or self.only_imported:
+            return True
+        return self.committed_seconds is not None and self.committed_seconds < _FRESH_SECONDS
 
 
 class VenueStatus(Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Annotated, Never
 
 import typer
 
-from ingest.cli import analysis, collecting, completeness, database, listings, upkeep
+from ingest.cli import analysis, backfill, collecting, completeness, database, importing, listings, upkeep
 from ingest.errors import ConfigError, Exit, IngestError
 
 app = typer.Typer(
@@ -23,8 +23,10 @@ app.add_typer(collecting.commands)
 app.add_typer(listings.commands)
 app.add_typer(completeness.commands)
 app.add_typer(upkeep.commands)
+app.add_typer(importing.commands)
 app.add_typer(analysis.commands)
 app.add_typer(listings.instruments_commands, name="instruments")
+app.add_typer(backfill.commands, name="backfill")
 app.add_typer(completeness.spool_commands, name="spool")
 app.add_typer(completeness.rejected_commands, name="rejected")
 app.add_typer(database.commands, name="db")

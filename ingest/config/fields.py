@@ -4,6 +4,7 @@ No message repeats a value that may hold a secret.
 """
 
 import re
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from ingest.config.secret import check_address, check_dsn
 
 _SYMBOL = re.compile(r"[^\s/:,]+/[^\s/:,]+(:[^\s/:,]+)?")
+_AGO = re.compile(r"(\d{1,5}) *(day|hour)s?")
 _MAX_DAYS = 36_500
 _QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "USD1", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
 
@@ -99,6 +101,29 @@ def quoted(text: str) -> str:
     return f'"{text}"' if len(text) <= 40 and "@" not in text and "://" not in text else "this value"
 
 
+def span_of(text: str) -> datetime | timedelta:
+    """A day or a time as ISO 8601 writes it, or so long ago: `30 days`, `12 hours`. Raises ValueError."""
+    ago = _AGO.fullmatch(text.strip().lower())
+    if ago:
+        return timedelta(**{f"{ago[2]}s": int(ago[1])})
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(
+            f"{quoted(text)} is no time; write 2024-01-31, 2024-01-31 12:00, 30 days or 12 hours"
+        ) from None
+
+
+def _as_moment(value: object) -> object:
+    """TOML has dates and times of its own."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+def _check_moment(text: str) -> str:
+    span_of(text)
+    return text
+
+
 FOREVER: Literal["forever"] = "forever"
 NEVER: Literal["never"] = "never"
 
@@ -108,6 +133,9 @@ Symbol = Annotated[str, AfterValidator(_check_symbol)]
 Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
 Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
 Text = Annotated[str | None, BeforeValidator(_empty_is_none)]
+Moment = Annotated[str, BeforeValidator(_as_moment), AfterValidator(_check_moment)]
+"""A day or a time in UTC, or so long before now."""
+MomentOrNone = Annotated[Moment | None, BeforeValidator(_empty_is_none)]
 RestUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_rest_url)]
 WsUrl = Annotated[str | None, BeforeValidator(_empty_is_none), AfterValidator(_check_ws_url)]
 Days = Annotated[

@@ -13,6 +13,8 @@ from ingest.config.fields import (
     Days,
     DaysOrNever,
     Dsn,
+    Moment,
+    MomentOrNone,
     Number,
     Proxy,
     RestUrl,
@@ -22,7 +24,7 @@ from ingest.config.fields import (
     WsUrl,
     lower,
 )
-from ingest.records import Channel
+from ingest.records import Channel, Timeframe
 
 DEFAULT_CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
 
@@ -69,10 +71,41 @@ class Collect(Table):
     @field_validator("symbols", "channels")
     @classmethod
     def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({value for value in values if values.count(value) > 1})
-        if twice:
-            raise ValueError(f"names {', '.join(twice)} more than once; remove the repetition")
-        return values
+        return _without_repetition(values)
+
+
+class Backfill(Table):
+    """One `[[backfill]]` block: history of some symbols of one exchange, for `ingest backfill all`."""
+
+    exchange: str = Field(min_length=1, description="Name of the exchange.")
+    symbols: tuple[Symbol, ...] = Field(min_length=1, description="Unified symbols or globs over them.")
+    channel: Literal["candles", "trades"] = Field(default="candles", description="What to fetch.")
+    timeframe: Timeframe = Field(
+        default="1m", description="Of candles. Longer ones are the exchange's own, kept where its minutes are not."
+    )
+    since: Moment = Field(
+        description="Start, inclusive, UTC: a day (`2024-01-31`), a time (`2024-01-31 12:00`), or so long before now "
+        "(`30 days`, `12 hours`)."
+    )
+    until: MomentOrNone = Field(default=None, description="End, exclusive, in the same forms. Empty: now.")
+
+    @field_validator("symbols")
+    @classmethod
+    def _each_once(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        return _without_repetition(values)
+
+    @model_validator(mode="after")
+    def _trades_have_no_timeframe(self) -> Self:
+        if self.channel == "trades" and self.timeframe != "1m":
+            raise ValueError("timeframe is for candles alone; remove it")
+        return self
+
+
+def _without_repetition(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        raise ValueError(f"names {', '.join(twice)} more than once; remove the repetition")
+    return values
 
 
 class ExchangeSettings(Table):
@@ -307,6 +340,7 @@ class Config(Table):
 
     database: Database = Database()
     collect: tuple[Collect, ...] = ()
+    backfill: tuple[Backfill, ...] = ()
     exchanges: Exchanges = Exchanges()
     sessions: Sessions = Sessions()
     book: Book = Book()

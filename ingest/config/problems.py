@@ -111,8 +111,8 @@ def _words(detail: ErrorDetails, key: str) -> tuple[str, str]:
             return str(context["error"]), ""
         case "literal_error":
             return _not_a_choice(detail)
-        case "tuple_type" if key == "collect":
-            return "must be blocks", "write [[collect]], with double brackets (in the environment: a JSON list)"
+        case "tuple_type" if key in ("collect", "backfill"):
+            return "must be blocks", f"write [[{key}]], with double brackets (in the environment: a JSON list)"
         case "tuple_type":
             return "must be a list", f"write {_example(key)}"
         case "too_short" | "string_too_short":
@@ -142,6 +142,7 @@ def _example(key: str) -> str:
         "symbols": '["BTC/USDT", "*/EUR"]',
         "channels": '["trades", "candles", "book"]',
         "exchange": '"binance"',
+        "since": '"2024-01-01"',
     }
     return f"{name} = {examples.get(name) or (known.default if known else '…')}"
 

@@ -225,12 +225,14 @@ def _nested(dotted: str, value: object) -> dict[str, Any]:
 def _unknown_exchanges(
     values: Mapping[str, Any], origins: Mapping[str, str], known: Collection[str]
 ) -> Iterator[Problem]:
-    blocks, tables = values.get("collect"), values.get("exchanges")
-    for index, block in enumerate(blocks if isinstance(blocks, list) else ()):
-        name = block.get("exchange") if isinstance(block, dict) else None
-        if isinstance(name, str) and name not in known:
-            key = f"collect[{index}].exchange"
-            yield unknown_exchange(origins.get(key, ""), key, name, known)
+    tables = values.get("exchanges")
+    for blocks in ("collect", "backfill"):
+        found = values.get(blocks)
+        for index, block in enumerate(found if isinstance(found, list) else ()):
+            name = block.get("exchange") if isinstance(block, dict) else None
+            if isinstance(name, str) and name not in known:
+                key = f"{blocks}[{index}].exchange"
+                yield unknown_exchange(origins.get(key, ""), key, name, known)
     for name in tables if isinstance(tables, dict) else ():
         if name not in known:
             key = f"exchanges.{name}"

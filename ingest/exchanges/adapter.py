@@ -38,6 +38,7 @@ class Limits(Struct, frozen=True):
     weight_per_minute: int
     trades_page: int = 1000  # rows that one REST call gives at most
     candles_page: int = 1000
+    candles_kept: int | None = None  # of each length REST has so many of the latest; None: all since the listing
     daily_dumps: bool = False  # it publishes a file of each day, which holds what REST no longer does
 
 

@@ -107,6 +107,7 @@ class Kraken(Adapter):
         weight_per_minute=60,  # a call is one unit, and a call a second is what the venue promises to serve
         trades_page=_TRADES,
         candles_page=_CANDLES,
+        candles_kept=_CANDLES,
     )
     promises: Mapping[Channel, Promise] = {
         "trades": "ids",

@@ -1,4 +1,7 @@
-"""Which trades a range of time holds, where history is asked by id alone: a search by halves.
+"""Which trades a range of time holds, where history is asked by id alone.
+
+A search that guesses by the pace of the trades it has seen, and by halves too when that takes long, so that no market
+can mislead it.
 
 It rests on ids that are contiguous, and on times that never go back as ids go up. What history passes over at an edge
 of the range counts as within.
@@ -16,6 +19,8 @@ from ingest.store.window import Window
 
 Ask = Callable[[int], Awaitable[Sequence[tuple[int, int]]]]
 """(id, time) of a page of trades from an id on, in order; empty where history does not reach so far."""
+
+_GUESSES = 6
 
 
 class Found(Struct, frozen=True):
@@ -62,9 +67,38 @@ async def find(
     return found, reply.venue_ns or reply.received_ns
 
 
+class _Seen:
+    """The ends of the pages that were shown, for the next guess."""
+
+    def __init__(self) -> None:
+        self._times: dict[int, int] = {}
+        self._page = 1
+
+    def keep(self, page: Sequence[tuple[int, int]]) -> None:
+        self._times.update([page[0], page[-1]] if page else [])
+        self._page = max(self._page, len(page))
+
+    def guess(self, time_ns: int, low: int, high: int, *, missed: int, asked: int) -> int:
+        """Where a page may hold both sides of a time: after the newest and the oldest by the pace between them.
+
+        `missed` guesses in a row (negative: behind it) lay on one side: then it goes further, twice as far each time.
+        """
+        before = max((id_ for id_, at_ns in self._times.items() if at_ns < time_ns), default=None)
+        behind = min((id_ for id_, at_ns in self._times.items() if at_ns >= time_ns), default=None)
+        if asked > _GUESSES and asked % 2:
+            return (low + high) // 2
+        if before is None or behind is None:
+            return low if self._times else high - 1
+        passed, length = time_ns - self._times[before], self._times[behind] - self._times[before]
+        aim = before + (behind - before) * passed // max(length, 1) - self._page // 2
+        further = self._page * ((1 << abs(missed)) - 1)
+        return min(max(aim + (further if missed > 0 else -further), low), high - 1)
+
+
 async def locate(from_ns: int, to_ns: int, latest: int, ask: Ask) -> Found:
     """The trades from one time to another (inclusive), where `latest` is the highest id that the venue names."""
-    start = await _edge(from_ns, 0, latest, ask)
+    seen = _Seen()
+    start = await _edge(from_ns, 0, latest, ask, seen)
     if start.found is None:
         begins_ns = None if start.reached or latest < 0 else to_ns + 1
         return Found(start.low, max(latest, start.low - 1), begins_ns, followed=False)
@@ -72,17 +106,18 @@ async def locate(from_ns: int, to_ns: int, latest: int, ask: Ask) -> Found:
     if not start.reached:
         first = start.found[0]
         begins_ns = None if first <= 1 or start.found[1] == from_ns else start.found[1]
-    end = await _edge(to_ns + 1, first, latest, ask)
+    end = await _edge(to_ns + 1, first, latest, ask, seen)
     last = max(latest, end.low - 1) if end.found is None else end.found[0] - 1
     return Found(first, last, begins_ns, followed=end.found is not None)
 
 
-async def _edge(time_ns: int, low: int, latest: int, ask: Ask) -> _Edge:
+async def _edge(time_ns: int, low: int, latest: int, ask: Ask, seen: _Seen) -> _Edge:
     """The edge at a time, among the ids from `low` on."""
-    high, found, reached = latest + 1, None, False
+    high, found, reached, asked, missed = latest + 1, None, False, 0, 0
     while low < high:
-        middle = (low + high) // 2
-        page = await ask(middle)
+        middle = seen.guess(time_ns, low, high, missed=missed, asked=asked)
+        page, asked = await ask(middle), asked + 1
+        seen.keep(page)
         earlier = sum(at_ns < time_ns for _, at_ns in page)
         if earlier:
             reached, low = True, page[earlier - 1][0] + 1
@@ -90,4 +125,6 @@ async def _edge(time_ns: int, low: int, latest: int, ask: Ask) -> _Edge:
             found = page[earlier]
         if earlier < len(page) or not page:
             high = low if earlier else middle
+        side = 1 if earlier else -1
+        missed = 0 if asked <= 2 else missed + side if missed * side >= 0 else side
     return _Edge(low, found, reached)

@@ -9,10 +9,11 @@ from typing import Literal
 
 from msgspec import Struct, structs
 
-from ingest.clock import MINUTE, SECOND
+from ingest.clock import SECOND
 from ingest.exchanges.adapter import Bad
 from ingest.records import Candle, Trade
-from ingest.store.window import Window
+from ingest.store.window import Window, opening
+from ingest.store.window import place as place_of
 
 Why = Literal["forgotten", "skipped", "unreadable"]
 
@@ -69,30 +70,32 @@ def of_trades(window: Window, trades: Sequence[Trade], bad: Sequence[Bad]) -> Pa
 
 
 def of_candles(window: Window, candles: Sequence[Candle], bad: Sequence[Bad], *, as_of_ns: int) -> Page:
-    """A reply of candles upwards from the window's first minute, open ones too; `as_of_ns` is the venue's time.
+    """A reply of candles upwards from the window's first one, open ones too; `as_of_ns` is the venue's time.
 
-    A minute that is not there although its neighbours are had no trades: nothing is missing, unless a row cannot be
+    A candle that is not there although its neighbours are had no trades: nothing is missing, unless a row cannot be
     read. Where the reply begins later than it was asked to, history may not reach back so far.
     """
-    first, last = window.first // MINUTE, window.last // MINUTE
-    minutes = {candle.time_ns // MINUTE for candle in candles if candle.time_ns >= window.first}
-    top = max(minutes, default=first - 1)
-    closed = max(as_of_ns // MINUTE - 1, first - 1)
-    reach = min(_reach(first, top, len(minutes), len(bad)), closed, last)
-    rows = sorted((c for c in candles if first <= c.time_ns // MINUTE <= reach), key=lambda candle: candle.time_ns)
-    runs = _runs(sorted(minutes), first, reach) if bad else []
-    absent = tuple(
-        Absent(structs.replace(window, from_ns=start * MINUTE, to_ns=end * MINUTE), "unreadable") for start, end in runs
-    )
-    start = min(minutes, default=first)
+    frame = window.timeframe
+    first, last = place_of(window.first, frame), place_of(window.last, frame)
+    known = {place_of(candle.time_ns, frame): candle for candle in candles if candle.time_ns >= window.first}
+    top = max(known, default=first - 1)
+    closed = max(place_of(as_of_ns, frame) - 1, first - 1)
+    reach = min(_reach(first, top, len(known), len(bad)), closed, last)
+    rows = [candle for number, candle in sorted(known.items()) if number <= reach]
+
+    def part(start: int, end: int) -> Window:
+        return structs.replace(window, from_ns=opening(start, frame), to_ns=opening(end, frame))
+
+    runs = _runs(sorted(known), first, reach) if bad else []
+    absent = tuple(Absent(part(start, end), "unreadable") for start, end in runs)
+    start = min(known, default=first)
     if start > first and not bad:
-        end_ns = min(start - 1, reach) * MINUTE
-        absent = (Absent(structs.replace(window, from_ns=first * MINUTE, to_ns=end_ns), "forgotten"),)
+        absent = (Absent(part(first, min(start - 1, reach)), "forgotten"),)
     rest, open_seconds = None, None
     if reach < last:
-        rest = structs.replace(window, from_ns=(reach + 1) * MINUTE)
+        rest = structs.replace(window, from_ns=opening(reach + 1, frame))
         if closed < last:
-            open_seconds = ((last + 1) * MINUTE - as_of_ns) / SECOND
+            open_seconds = (opening(last + 1, frame) - as_of_ns) / SECOND
     return Page(rows, absent, rest, open_seconds)
 
 

@@ -7,7 +7,7 @@ are made one at a time, and only while half of what the venue allows at once is 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 from msgspec import structs
@@ -15,19 +15,20 @@ from msgspec import structs
 from ingest import clock, retry
 from ingest.clock import MINUTE, SECOND, Clock
 from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
-from ingest.exchanges.adapter import Adapter, Bad, Request
-from ingest.exchanges.rest import Reply
-from ingest.records import Candle, CandleSource, Instrument, Reject, Trade
+from ingest.exchanges.adapter import Adapter, Bad
+from ingest.records import Candle, Instrument, Reject, Trade
+from ingest.repair.ask import Answer, Asker, Source, listed_ns
 from ingest.repair.gather import Gathered, gather, page_of
 from ingest.repair.locate import find
-from ingest.repair.page import Absent, Page, Why, of_candles, of_trades
+from ingest.repair.page import Absent, Why
 from ingest.repair.says import Says
-from ingest.repair.windows import plan
+from ingest.repair.windows import plan, plan_with
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.gap_parts import Fetched, Lost, LostState, Settled
 from ingest.store.queue import PURPOSES, Job, Planned, Purpose, Queue
-from ingest.store.window import Window
+from ingest.store.rows import timestamp
+from ingest.store.window import Range, Window
 
 log = structlog.get_logger()
 
@@ -40,13 +41,12 @@ _TRIES: dict[Why, int] = {"forgotten": 2, "skipped": 2, "unreadable": 3}
 _REFUSALS = 5
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 2.0, 60.0
 _IDLE_SECONDS = 1.0
-_KEPT_FOR_LIVE = 0.5  # of the venue's limit
 _CLAIM_SECONDS = 120.0
 _RELEASE_SECONDS = 2.0
 _TRAILING_KEPT = 1_000
-_GRACE_NS = 10 * SECOND
-"""A minute counts as over this long after its end, by the venue's clock: its last trades must have arrived there."""
-_ALL_NS = 2**63 - 1
+_EMPTY_TRIES = 3
+_OLD_NS = 60 * MINUTE
+"""History does not trail its stream by more: what it lacks of such a time is not to come."""
 _FORGOTTEN = "the venue's history does not reach back to it"
 _SETTLED_NS = MINUTE
 """A range of time that nothing follows counts as over so long after its end: history can trail the stream."""
@@ -56,12 +56,6 @@ _IDS_MAX = 10_000_000
 
 class _BrokenError(Exception):
     """A statement that cannot succeed: it concerns one window, and the others are not to wait for it."""
-
-
-class Source(Protocol):
-    """What repair needs of `Rest`."""
-
-    async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply: ...
 
 
 class Repair:
@@ -78,14 +72,17 @@ class Repair:
         *,
         worker_name: str,
         purposes: Sequence[Purpose] = PURPOSES,
+        ranges: Sequence[Range] | None = None,
         now: Clock = clock.monotonic_ns,
     ) -> None:
         """`instruments` by id; it may grow, and those of other venues are left alone. `worker_name` must be its own.
 
+        With `ranges` it takes up no gaps, and of the queue what reaches into one of them.
+
         `queue` and `writer` serve nobody else; who made them closes them.
         """
         self._exchange = exchange
-        self._rest = rest
+        self._asker = Asker(exchange, rest, adapter)
         self._adapter = adapter
         self._instruments = instruments
         self._queue = queue
@@ -93,6 +90,7 @@ class Repair:
         self._says = Says(exchange, instruments)
         self._worker_name = worker_name
         self._purposes = purposes
+        self._ranges = ranges
         self._now = now
         self._backoff = Backoff(first_seconds=_FIRST_WAIT_SECONDS, cap_seconds=_LONGEST_WAIT_SECONDS)
         self._resting_until_ns = 0
@@ -118,14 +116,19 @@ class Repair:
     async def step(self) -> bool:
         """Plan what is open and work on one window; False when none is due. Waits while the database is away."""
         instrument_ids = [number for number, i in self._instruments.items() if i.exchange == self._exchange]
-        planned, settled = await self._ask(lambda: self._queue.take_gaps(instrument_ids, plan_with(self._adapter)))
-        self._says.planned(planned)
-        self._says.settled(settled)
+        if self._ranges is None:
+            planned, settled = await self._ask(lambda: self._queue.take_gaps(instrument_ids, plan_with(self._adapter)))
+            self._says.planned(planned)
+            self._says.settled(settled)
         if self._now() < self._resting_until_ns:
             return False
         jobs = await self._ask(
             lambda: self._queue.claim(
-                instrument_ids, self._worker_name, seconds=_CLAIM_SECONDS, purposes=self._purposes
+                instrument_ids,
+                self._worker_name,
+                seconds=_CLAIM_SECONDS,
+                purposes=self._purposes,
+                ranges=self._ranges,
             )
         )
         for job in jobs:
@@ -161,36 +164,71 @@ class Repair:
             await self._identify(job, instrument)
             return
         try:
-            if window.channel == "trades" and not by_id:
+            if window.channel == "candles":
+                answer = await self._asker.candles(instrument, window)
+                if self._is_before_all(job, answer):  # at once: meanwhile others would ask for what does not exist
+                    answer = await self._asker.candles(instrument, window)
+            elif by_id:
+                answer = await self._asker.trades(instrument, window)
+            else:
                 found = await self._gathered(job, instrument)
                 if found is None:
                     return
-                page, bad, received_ns = page_of(window, found), found.bad, found.as_of_ns
-            else:
-                reply = await self._fetch(self._request(instrument, window))
-                (page, bad), received_ns = self._read(window, reply), reply.received_ns
-            forgotten = window.channel == "candles" and any(absent.why == "forgotten" for absent in page.absent)
-            if forgotten and await self._reaches_back(instrument, window):
-                page = structs.replace(page, absent=())
+                answer = Answer(page_of(window, found), found.bad, found.as_of_ns)
+            self._backoff.reset()
+            await self._keep_bad(instrument, window, answer.bad, answer.received_ns)
+            written = await self._store(answer.page.rows)
+            await self._conclude(job, instrument, answer, _fetched(answer.page.rows, written))
         except Retryable as error:
             await self._rest_after(job, error)
-            return
-        self._backoff.reset()
-        await self._keep_bad(instrument, window, bad, received_ns)
-        written = await self._store(page.rows)
-        tries = job.attempts + 1
-        if any(tries < _TRIES[absent.why] for absent in page.absent):
+
+    async def _conclude(self, job: Job, instrument: Instrument, answer: Answer, fetched: Fetched) -> None:
+        """What a page means for its window."""
+        page, bad, window = answer.page, answer.bad, job.window
+        tries, begins = job.attempts + 1, self._is_before_all(job, answer)
+        if not begins and any(tries < _TRIES[absent.why] for absent in page.absent):
             await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, _said(page.absent[0], bad), counted=True)
             return
         lost = [self._lost(absent, bad) for absent in page.absent]
-        fetched = _fetched(page.rows, written)
+        remark = None
+        if job.purpose == "backfill":
+            if begins and (begun := answer.begins_ns) is not None:
+                remark, lost = f"the venue's candles begin at {timestamp(begun)[:16]}", []
+                if page.rest is None:
+                    self._ended(job, await self._ask(lambda: self._queue.begin_at(job, begun, fetched, str(remark))))
+                    return
+            elif window.timeframe != "1m" and lost:  # gaps are about minutes
+                remark, lost = lost[0].detail, []
+            empty = page.rest is not None and page.rest.first == window.first
+            if empty and window.channel == "candles" and answer.received_ns - window.last > _OLD_NS:
+                await self._found_nothing(job, instrument)
+                return
         if page.rest is None:
-            await self._finish(job, fetched, lost)
+            await self._finish(job, fetched, lost, remark)
         elif page.open_seconds is not None:
             why = "its last minute is not over" if page.open_seconds else "there is more of it"
             await self._go_on(job, page.rest, fetched, lost, page.open_seconds, why)
         else:
             await self._trail(job, page.rest, fetched, lost)
+
+    def _is_before_all(self, job: Job, answer: Answer) -> bool:
+        """Whether a backfill begins before all that a venue has, which is all there ever was."""
+        kept = self._adapter.limits.candles_kept
+        return job.purpose == "backfill" and answer.begins_ns is not None and kept is None
+
+    async def _found_nothing(self, job: Job, instrument: Instrument) -> None:
+        """The venue has no candle of a window that is long over, nor any behind it: a slip, or the truth?"""
+        if job.attempts + 1 < _EMPTY_TRIES:
+            await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, "an empty page", counted=True)
+            return
+        listed = listed_ns(instrument)
+        if listed is not None and job.window.last < listed:
+            await self._finish(job, Fetched(), [], f"before its listing, {timestamp(listed)[:16]}")
+        elif await self._asker.reaches_back(instrument, job.window):
+            await self._finish(job, Fetched(), [], "nothing was traded")
+        else:
+            reason = f"the venue gave an empty page {_EMPTY_TRIES} times, and one before it"
+            await self._give_up(job, "unrecoverable", reason)
 
     async def _gathered(self, job: Job, instrument: Instrument) -> Gathered | None:
         """The trades of a window by its times; None when it waits, or cannot be asked for."""
@@ -198,7 +236,7 @@ class Repair:
         if window.from_ns is None or window.to_ns is None:
             await self._give_up(job, self._beyond_rest(), "its times are not known, and REST is asked by time alone")
             return None
-        found = await gather(self._fetch, self._adapter, instrument, window)
+        found = await gather(self._asker.fetch, self._adapter, instrument, window)
         if found.goes_on_behind(window.to_ns) or found.as_of_ns >= window.to_ns + _SETTLED_NS:
             return found
         await self._wait(job, _FIRST_WAIT_SECONDS, "the venue's history may trail its stream")
@@ -211,7 +249,7 @@ class Repair:
             await self._give_up(job, self._beyond_rest(), "its ids are not known, and REST is asked by id alone")
             return
         try:
-            found, as_of_ns = await find(self._fetch, self._adapter, instrument, window)
+            found, as_of_ns = await find(self._asker.fetch, self._adapter, instrument, window)
         except Retryable as error:
             await self._rest_after(job, error)
             return
@@ -225,11 +263,16 @@ class Repair:
             rest = structs.replace(window, from_ns=found.begins_ns)
             lost = Lost(structs.replace(window, to_ns=found.begins_ns - window.step), self._beyond_rest(), _FORGOTTEN)
             await self._go_on(job, rest, Fetched(), [lost], 0.0, "its ids are known now")
+        elif found.last < found.first:
+            remark = "before its first trade" if found.first <= 1 and job.purpose == "backfill" else None
+            await self._finish(job, Fetched(), [], remark)
+        elif job.purpose == "backfill":
+            page = self._adapter.limits.trades_page
+            if not await self._ask(lambda: self._queue.cut(job, found.first, found.last, page)):
+                self._says.taken_over(job)
         elif found.last - found.first >= _IDS_MAX:
             reason = f"{found.last - found.first + 1:,} trades are too many to fetch by REST"
             await self._give_up(job, self._beyond_rest(), reason)
-        elif found.last < found.first:
-            await self._finish(job, Fetched(), [])
         else:
             span = structs.replace(window, from_id=found.first, to_id=found.last)
             windows = plan(span, self._adapter.limits)
@@ -238,41 +281,10 @@ class Repair:
             else:
                 self._says.taken_over(job)
 
-    async def _fetch(self, request: Request) -> Reply:
-        return await self._rest.fetch(request, keep=_KEPT_FOR_LIVE)
-
-    def _request(self, instrument: Instrument, window: Window) -> Request:
-        if window.channel == "trades":
-            limit = window.last - window.first + 1
-            return self._adapter.trades_request(instrument, start=window.first, end=window.last, limit=limit)
-        minutes = (window.last - window.first) // MINUTE + 1
-        return self._adapter.candles_request(instrument, start_ns=window.first, limit=minutes)
-
-    async def _reaches_back(self, instrument: Instrument, window: Window) -> bool:
-        """Whether history holds a candle before the window: then what it lacks at its start had no trades."""
-        page = self._adapter.limits.candles_page
-        start_ns = window.first - page * MINUTE
-        reply = await self._fetch(self._adapter.candles_request(instrument, start_ns=start_ns, limit=page))
-        before, _ = self._adapter.decode_candles(
-            reply.body, window.instrument_id, reply.received_ns, CandleSource.REST, as_of_ns=window.first
-        )
-        return bool(before)
-
-    def _read(self, window: Window, reply: Reply) -> tuple[Page, list[Bad]]:
-        number, received_ns = window.instrument_id, reply.received_ns
-        if window.channel == "trades":
-            trades, bad = self._adapter.decode_trades(reply.body, number, received_ns)
-            return of_trades(window, trades, bad), bad
-        candles, bad = self._adapter.decode_candles(
-            reply.body, number, received_ns, CandleSource.REST, as_of_ns=_ALL_NS
-        )
-        as_of_ns = (reply.venue_ns or received_ns - MINUTE) - _GRACE_NS
-        return of_candles(window, candles, bad, as_of_ns=as_of_ns), bad
-
     # What becomes of it
 
-    async def _finish(self, job: Job, fetched: Fetched, lost: Sequence[Lost]) -> None:
-        self._ended(job, await self._ask(lambda: self._queue.finish(job, fetched, lost)))
+    async def _finish(self, job: Job, fetched: Fetched, lost: Sequence[Lost], remark: str | None = None) -> None:
+        self._ended(job, await self._ask(lambda: self._queue.finish(job, fetched, lost, remark=remark)))
 
     async def _go_on(
         self, job: Job, rest: Window, fetched: Fetched, lost: Sequence[Lost], seconds: float, error: str
@@ -373,18 +385,6 @@ class Repair:
                 except Fatal as error:
                     raise _BrokenError(str(error)) from error
         raise AssertionError("unreachable: it is tried until it answers")
-
-
-def plan_with(adapter: Adapter) -> Callable[[Window], list[Window]]:
-    """The plan for gaps of a venue. Trades stay in one piece where their ids are not known yet, or of no use."""
-
-    def windows(span: Window) -> list[Window]:
-        by = adapter.history.by
-        if span.channel == "trades" and (by == "recent" or (by == "id") == (span.from_id is None)):
-            return [span] if span.first <= span.last else []
-        return plan(span, adapter.limits)
-
-    return windows
 
 
 def _said(absent: Absent, bad: Sequence[Bad]) -> str:

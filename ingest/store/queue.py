@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import psycopg
 from msgspec import Struct
@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 from ingest.store import database
 from ingest.store.gap_parts import Fetched, Lost, Settled, conclude, execute, fetch_all, settle, shown, time_text
-from ingest.store.window import Window
+from ingest.store.window import Range, Window
 
 Purpose = Literal["repair", "backfill"]
 PURPOSES: tuple[Purpose, ...] = ("repair", "backfill")
@@ -83,7 +83,7 @@ class Queue:
             planned = {gap_id: plan(span) for gap_id, span in gaps.items()}
             if gaps:
                 pairs = [(gap_id, window) for gap_id, windows in planned.items() for window in windows]
-                await _add(connection, "repair", pairs)
+                await add_windows(connection, "repair", pairs)
                 await execute(connection, "queue_begin_gaps", gap_ids=list(gaps))
             repaired = await settle(connection, instrument_ids)
         return [Planned(gaps[gap_id], len(windows)) for gap_id, windows in planned.items()], Settled(repaired, [])
@@ -91,7 +91,7 @@ class Queue:
     async def add(self, windows: Iterable[Window]) -> None:
         """Queue windows of a backfill. Not idempotent: the caller plans only what no job holds."""
         async with self._transaction() as connection:
-            await _add(connection, "backfill", [(None, window) for window in windows])
+            await add_windows(connection, "backfill", [(None, window) for window in windows])
 
     # Out of it
 
@@ -103,8 +103,12 @@ class Queue:
         count: int = 1,
         seconds: float = 120.0,
         purposes: Sequence[Purpose] = PURPOSES,
+        ranges: Sequence[Range] | None = None,
     ) -> list[Job]:
-        """Windows that are due, for `seconds`: repairs first, then the oldest. No two callers get the same one."""
+        """Windows that are due, for `seconds`: repairs first, then the oldest. No two callers get the same one.
+
+        With `ranges` of those alone that reach into one of them.
+        """
         async with self._transaction() as connection:
             rows = await fetch_all(
                 connection,
@@ -114,6 +118,7 @@ class Queue:
                 count=count,
                 seconds=seconds,
                 purposes=list(purposes),
+                **encode_ranges(ranges),
             )
         return [Job(job_id, purpose, attempts, Window(*span), worker) for job_id, purpose, attempts, *span in rows]
 
@@ -136,19 +141,51 @@ class Queue:
             connection, gap_id = held
             ids = (span.from_id, span.to_id, gap_id)
             await connection.execute("UPDATE ingest.gaps SET from_id = %s, to_id = %s WHERE gap_id = %s", ids)
-            await _add(connection, job.purpose, [(gap_id, window) for window in windows])
+            await add_windows(connection, job.purpose, [(gap_id, window) for window in windows])
             await _end(connection, job, Fetched(), state="done", error="its ids are known: it goes on by id")
             return True
 
-    # The next four do nothing, and return None, when the claim has passed to another worker.
+    async def cut(self, job: Job, first: int, last: int, page: int) -> bool:
+        """A backfill's window that went by time goes by id from now on, in windows of `page` ids.
 
-    async def finish(self, job: Job, fetched: Fetched, lost: Sequence[Lost] = ()) -> Settled | None:
+        It is done when they are, and until then nobody counts its time as fetched. The server makes them: they may be
+        many. False, and nothing is done, when the claim has passed to another worker.
+        """
+        async with self._held(job) as held:
+            if held is not None:
+                ids = {"from_id": first, "to_id": last, "page": page}
+                await execute(held[0], "queue_cut", job_id=job.job_id, **ids)
+            return held is not None
+
+    # The next five do nothing, and return None, when the claim has passed to another worker.
+
+    async def finish(
+        self, job: Job, fetched: Fetched, lost: Sequence[Lost] = (), *, remark: str | None = None
+    ) -> Settled | None:
         """All that can be had of the window is stored, or is in `lost`."""
-        return await self._end(job, fetched, lost, state="done", error=None)
+        return await self._end(job, fetched, lost, state="done", error=remark)
 
     async def fail(self, job: Job, lost: Lost) -> Settled | None:
-        """The window cannot be fetched; `lost` says what becomes of it."""
-        return await self._end(job, Fetched(), (lost,), state="failed", error=lost.detail)
+        """The window cannot be fetched; `lost` says what becomes of it.
+
+        A backfill's is only reported: nobody has missed it before, and the next backfill of its range tries it again.
+        """
+        named = () if job.purpose == "backfill" else (lost,)
+        return await self._end(job, Fetched(), named, state="failed", error=lost.detail)
+
+    async def begin_at(self, job: Job, first_ns: int, fetched: Fetched, remark: str) -> Settled | None:
+        """A venue's candles begin at `first_ns`, in a backfill's window or behind it: before it nothing is missing.
+
+        That is so for the stream's other windows, too.
+        """
+        async with self._held(job) as held:
+            if held is None:
+                return None
+            connection, gap_id = held
+            await _end(connection, job, fetched, state="done", error=remark)
+            before = {"first_time": time_text(first_ns), "error": shown(remark)}
+            await execute(connection, "queue_before_listing", job_id=job.job_id, **before)
+            return await conclude(connection, gap_id, job.window, fetched, ())
 
     async def advance(
         self, job: Job, rest: Window, fetched: Fetched, lost: Sequence[Lost] = (), *, seconds: float, error: str
@@ -243,9 +280,12 @@ async def _end(connection: AsyncConnection, job: Job, fetched: Fetched, *, state
         first_time=time_text(fetched.first_ns),
         last_time=time_text(fetched.last_ns),
     )
+    await execute(connection, "queue_join", job_id=job.job_id)
 
 
-async def _add(connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]) -> None:
+async def add_windows(
+    connection: AsyncConnection, purpose: Purpose, windows: Sequence[tuple[int | None, Window]]
+) -> None:
     await execute(
         connection,
         "queue_add",
@@ -257,4 +297,18 @@ async def _add(connection: AsyncConnection, purpose: Purpose, windows: Sequence[
         to_times=[time_text(window.to_ns) for _, window in windows],
         from_ids=[window.from_id for _, window in windows],
         to_ids=[window.to_id for _, window in windows],
+        timeframes=[None if window.timeframe == "1m" else window.timeframe for _, window in windows],
     )
+
+
+def encode_ranges(ranges: Sequence[Range] | None) -> dict[str, Any]:
+    """For `queue_claim` and the statements of a backfill; None: no bounds at all."""
+    if ranges is None:
+        return dict.fromkeys(("range_ids", "range_channels", "range_timeframes", "range_froms", "range_tos"))
+    return {
+        "range_ids": [each.instrument_id for each in ranges],
+        "range_channels": [each.channel for each in ranges],
+        "range_timeframes": [each.stored_timeframe for each in ranges],
+        "range_froms": [time_text(each.from_ns) for each in ranges],
+        "range_tos": [time_text(each.to_ns) for each in ranges],
+    }

@@ -15,6 +15,7 @@ from ingest.clock import SECOND
 from ingest.records import (
     Candle,
     CandleSource,
+    CoarseCandle,
     Funding,
     Levels,
     Liquidation,
@@ -150,6 +151,11 @@ def encode_candles(candles: Sequence[Candle]) -> bytes:
     return "".join(lines).encode()
 
 
+def encode_coarse_candles(candles: Sequence[CoarseCandle]) -> bytes:
+    lines = encode_candles(candles).split(b"\n")[:-1]
+    return b"".join([b"%s\t%s\n" % (line, c.timeframe.encode()) for line, c in zip(lines, candles, strict=True)])
+
+
 def encode_order_books(books: Sequence[OrderBook]) -> bytes:
     return "".join(
         [
@@ -282,6 +288,15 @@ TABLES: dict[type, Table] = {
         ),
         encode_candles,
         merge="merge_candles_1m",
+    ),
+    CoarseCandle: Table(
+        "candles_coarse",
+        (
+            *("time", "instrument_id", "open", "high", "low", "close", "volume", "quote_volume", "trades"),
+            *("taker_buy_volume", "taker_buy_quote_volume", "source", "received_at", "timeframe"),
+        ),
+        encode_coarse_candles,
+        merge="merge_candles_coarse",
     ),
     OrderBook: Table(
         "order_books",

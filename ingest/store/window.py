@@ -1,17 +1,41 @@
 """An interval of one stream's history: what a gap misses, and what one request is to fetch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
 from ingest.clock import MICROSECOND, MINUTE
-from ingest.records import Channel
+from ingest.records import Channel, Timeframe
+
+_HOUR = 60 * MINUTE
+LENGTHS: Mapping[Timeframe, int] = {
+    "1m": MINUTE,
+    "5m": 5 * MINUTE,
+    "15m": 15 * MINUTE,
+    "30m": 30 * MINUTE,
+    "1h": _HOUR,
+    "4h": 4 * _HOUR,
+    "1d": 24 * _HOUR,
+    "1w": 7 * 24 * _HOUR,
+}
+"""Of a candle, in nanoseconds."""
+_MONDAY = 4 * 24 * _HOUR  # the epoch was a Thursday
+
+
+def place(time_ns: int, timeframe: Timeframe) -> int:
+    """Which candle of its timeframe holds a moment: neighbours have neighbouring numbers. Weeks begin on Monday."""
+    return (time_ns - (_MONDAY if timeframe == "1w" else 0)) // LENGTHS[timeframe]
+
+
+def opening(number: int, timeframe: Timeframe) -> int:
+    """When the candle of that place opens."""
+    return number * LENGTHS[timeframe] + (_MONDAY if timeframe == "1w" else 0)
 
 
 class Window(Struct, frozen=True):
     """Both ends are inclusive. It goes by id where it has ids, and then its times only bound those of its rows.
 
-    Without ids it goes by time: of candles the opens of its first and last minute, of other rows microseconds.
+    Without ids it goes by time: of candles the opens of its first and last one, of other rows microseconds.
     """
 
     instrument_id: int
@@ -20,6 +44,7 @@ class Window(Struct, frozen=True):
     to_ns: int | None
     from_id: int | None = None
     to_id: int | None = None
+    timeframe: Timeframe = "1m"
 
     @property
     def first(self) -> int:
@@ -39,7 +64,7 @@ class Window(Struct, frozen=True):
         """From one place to the next."""
         if self.from_id is not None:
             return 1
-        return MINUTE if self.channel == "candles" else MICROSECOND
+        return LENGTHS[self.timeframe] if self.channel == "candles" else MICROSECOND
 
     def within(self, other: "Window") -> "Window | None":
         """The part of it that lies in `other`, None where there is none."""
@@ -67,6 +92,21 @@ class Window(Struct, frozen=True):
         if self.from_id is None:
             return structs.replace(self, from_ns=part.last + self.step)
         return structs.replace(self, from_id=part.last + 1, from_ns=part.to_ns)
+
+
+class Range(Struct, frozen=True):
+    """What is asked for of one stream: from a time (inclusive) to a time (exclusive); candles that open there."""
+
+    instrument_id: int
+    channel: Channel
+    from_ns: int
+    to_ns: int
+    timeframe: Timeframe = "1m"
+
+    @property
+    def stored_timeframe(self) -> Timeframe | None:
+        """As the queue's table has it: None for one-minute candles, and for what is no candle."""
+        return None if self.timeframe == "1m" else self.timeframe
 
 
 def _known(choose: Callable[[int, int], int], left: int | None, right: int | None) -> int | None:

@@ -14,8 +14,8 @@ SELECT e.name AS exchange, i.symbol, j.channel, j.from_time, j.to_time, j.from_i
 FROM ingest.backfill_jobs j
 JOIN ingest.instruments i USING (instrument_id)
 JOIN ingest.exchanges e USING (exchange_id)
-WHERE j.state = 'done';
-COMMENT ON VIEW market.fetched IS 'Windows of history that were fetched whole: what is not stored inside of them does not exist, or was removed since.';
+WHERE j.state = 'done' AND j.timeframe IS NULL;
+COMMENT ON VIEW market.fetched IS 'Windows of trades and of one-minute candles that were fetched whole: what is not stored inside of them does not exist, or was removed since.';
 COMMENT ON COLUMN market.fetched.span IS 'From its start to its end, both of which belong to it, and the whole last minute of candles; of a window of ids the times of its rows, NULL where it had none.';
 
 CREATE OR REPLACE VIEW market.removals AS

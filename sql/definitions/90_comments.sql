@@ -124,7 +124,7 @@ BEGIN
             ('%.gaps', 'updated_at', 'When its state last changed.'),
             ('%.backfill_jobs', 'job_id', 'Its number: the older goes first.'),
             ('%.backfill_jobs', 'gap_id', 'The gap that it closes; NULL for a backfill.'),
-            ('%.backfill_jobs', 'state', 'waiting, claimed, done, failed or cancelled.'),
+            ('%.backfill_jobs', 'state', 'waiting, claimed, cut (it goes on as others: part_of), done, failed or cancelled.'),
             ('%.backfill_jobs', 'attempts', 'How often it was claimed.'),
             ('%.backfill_jobs', 'claimed_by', 'The process that works on it.'),
             ('%.backfill_jobs', 'claimed_until', 'Until when that process may be silent.'),

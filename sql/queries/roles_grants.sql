@@ -14,7 +14,8 @@ written (name, privileges) AS (
            ('funding_rates', 'INSERT, UPDATE'), ('open_interest', 'INSERT, UPDATE'), ('mark_prices', 'INSERT, UPDATE'),
            ('liquidations', 'INSERT'),
            ('gaps', 'INSERT, UPDATE'), ('backfill_jobs', 'INSERT, UPDATE'), ('exchange_status', 'INSERT, UPDATE'),
-           ('rollup_changes', 'INSERT'), ('refresh_requests', 'INSERT'), ('rejected', 'INSERT, DELETE')
+           ('rollup_changes', 'INSERT'), ('refresh_requests', 'INSERT'), ('rejected', 'INSERT, DELETE'),
+           ('imports', 'INSERT, UPDATE')
 ),
 relations AS (
     SELECT c.oid, c.relnamespace::regnamespace::text AS schema, c.relname::text AS name, c.relkind, c.relowner,

@@ -14,6 +14,7 @@ from tests.bench import (
     compression,
     decode,
     end_to_end,
+    imports,
     policies,
     queries,
     report,
@@ -25,7 +26,7 @@ from tests.bench.harness import Bench, Figure, Measurement, chosen
 from tests.bench.server import Databases
 
 GROUPS = (
-    *(decode.GROUP, venues.GROUP, ccxt_handlers.GROUP, book.GROUP, writer.GROUP, policies.GROUP),
+    *(decode.GROUP, venues.GROUP, ccxt_handlers.GROUP, book.GROUP, writer.GROUP, imports.GROUP, policies.GROUP),
     *(queries.GROUP, compression.GROUP, end_to_end.GROUP, streams.GROUP),
 )
 """In the order of running and of the table."""

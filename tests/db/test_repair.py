@@ -13,7 +13,8 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument
-from ingest.repair.repair import PATIENCE_NS, Repair, Source
+from ingest.repair.ask import Source
+from ingest.repair.repair import PATIENCE_NS, Repair
 from ingest.simulator.venue import Venue, VenueConfig
 from ingest.store.queue import Purpose, Queue
 from ingest.store.window import Window
@@ -718,7 +719,7 @@ async def test_a_fault_of_the_program_stays_with_its_window(fetch: Fetch, make_r
     history = History(latest=90)
     open_gap(fetch, "trades", (11, 20))
     repair = make_repair(history)
-    repair._rest = None  # type: ignore[assignment]
+    repair._asker._rest = None  # type: ignore[assignment]
     for _ in range(5):
         await drain(repair)
         hurry(fetch)

@@ -17,7 +17,7 @@ QUICK = Scale(loop_pairs=1, loop_seconds=0.001)
 REQUIRED = (
     *("writer_vs_copy", "replay_vs_copy", "one_dup_vs_copy", "executemany_vs_copy"),
     *("decode_binance_trade", "decode_binance_candle", "decode_binance_book", "book_us"),
-    "ingest_with_policies",
+    *("import_vs_copy", "import_mb", "ingest_with_policies"),
     *("rollup_speedup", "ohlcv_ms", "latest_price_ms", "book_at_ms", "last_trades_ms", "bytes_per_trade_compressed"),
     *("e2e_trades_per_second", "e2e_p99_ms", "e2e_rss_mb"),
     *("streams500_cpu", "streams500_rss_mb", "streams500_lag_p99_ms"),

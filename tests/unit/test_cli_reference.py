@@ -32,8 +32,9 @@ def test_the_commands_are_those_of_the_program() -> None:
     assert [command.name for command in COMMANDS if not command.name.startswith("db ")] == [
         *("", "run", "reload", "migrate", "check-config", "status", "demo", "record", "probe", "replay"),
         *("exchanges", "symbols", "gaps"),
-        *("policies", "maintain", "doctor", "backup", "restore", "sql", "export"),
+        *("policies", "maintain", "doctor", "backup", "restore", "import", "sql", "export"),
         "instruments refresh",
+        *("backfill run", "backfill all", "backfill status", "backfill cancel", "backfill retry"),
         *("spool status", "spool drain", "spool export", "rejected list", "rejected show", "rejected retry"),
     ]
     assert [command.name for command in COMMANDS if command.name.startswith("db ")] == [

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingest.config.keys import REQUIRED, Key, keys, reference_table, shown_default
-from ingest.config.model import DEFAULT_CHANNELS, Config
+from ingest.config.model import DEFAULT_CHANNELS, Backfill, Config
 from ingest.config.source import explain, load
 
 ROOT = Path(__file__).parents[2]
@@ -19,7 +19,8 @@ EXAMPLE = ROOT / "ingest.example.toml"
 REFERENCE = ROOT / "docs" / "reference" / "configuration.md"
 
 KEYS = keys()
-OPTIONAL = [key for key in KEYS if not key.name.startswith("collect[]")]
+OPTIONAL = [key for key in KEYS if not key.name.startswith(("collect[]", "backfill[]"))]
+SWITCHED_OFF = re.compile(r"^# (\[\[backfill\]\]|[a-z0-9_]+ = )", re.MULTILINE)
 
 
 def test_the_example_loads_and_collects_every_channel_from_binance() -> None:
@@ -32,7 +33,7 @@ def test_the_example_loads_and_collects_every_channel_from_binance() -> None:
 
 def _uncommented() -> dict[str, Any]:
     """The example with every optional key switched on."""
-    return tomllib.loads(re.sub(r"^# ([a-z0-9_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    return tomllib.loads(SWITCHED_OFF.sub(r"\1", EXAMPLE.read_text()))
 
 
 def test_the_example_mentions_every_key_and_no_other() -> None:
@@ -60,9 +61,10 @@ def test_each_default_that_the_example_states_is_the_default(key: Key) -> None:
 
 def test_the_uncommented_example_is_the_configuration_of_defaults(tmp_path: Path) -> None:
     path = tmp_path / "all.toml"
-    path.write_text(re.sub(r"^# ([a-z0-9_]+ = )", r"\1", EXAMPLE.read_text(), flags=re.MULTILINE))
+    path.write_text(SWITCHED_OFF.sub(r"\1", EXAMPLE.read_text()))
     loaded = load(path, environ={})
-    assert loaded.config == Config(collect=loaded.config.collect)
+    assert loaded.config == Config(collect=loaded.config.collect, backfill=loaded.config.backfill)
+    assert loaded.config.backfill == (Backfill(exchange="binance", symbols=("BTC/USDT",), since="30 days"),)
     assert all(origin.startswith(f"{path}:") for _, _, origin in explain(loaded))
 
 

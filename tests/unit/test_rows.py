@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from msgspec.structs import astuple
 
 from ingest.records import (
     Candle,
     CandleSource,
+    CoarseCandle,
     Funding,
     Gap,
     Liquidation,
@@ -220,7 +222,8 @@ def test_as_many_fields_as_columns() -> None:
     quote = Quote(7, NOON, 9, "1", "2", "3", "4", NOON)
     ticker = Ticker(7, NOON, None, None, None, None, None, None, None, None, None, None, NOON)
     figures = (row for row, _ in FIGURES)
-    records = (TRADE, candle, book, quote, ticker, *figures, Reject("x", "y", "z", b"", NOON))
+    coarse = CoarseCandle(*astuple(candle), timeframe="1h")
+    records = (TRADE, candle, coarse, book, quote, ticker, *figures, Reject("x", "y", "z", b"", NOON))
     assert {type(record) for record in records} == set(TABLES)
     for record in records:
         table = TABLES[type(record)]

@@ -19,8 +19,20 @@ LAYERS = [
     {"collect"},
     {"operate", "venues", "recording", "spooled"},
     {"maintain"},
-    {"daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config", "instruments", "directory"}
-    | {"backup", "doctor", "gaps", "rejected", "rejected_retry", "policies", "analyst", "parquet", "export"},
+    {"backfill", "daemon", "observe", "replay", "record", "probe", "status", "plan", "check_config", "instruments"}
+    | {
+        "backup",
+        "doctor",
+        "gaps",
+        "rejected",
+        "rejected_retry",
+        "policies",
+        "analyst",
+        "parquet",
+        "export",
+        "importing",
+    }
+    | {"directory"},
     {"simulator", "demo"},
     {"cli", "__main__", "__init__"},
     {"reference"},

@@ -1,0 +1,177 @@
+"""Orders held against the venues and the database: which instruments, which range of each, and what is refused."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from ingest import venues
+from ingest.backfill.orders import Order
+from ingest.collect.selection import Settings, Subscription, select
+from ingest.config.model import Config
+from ingest.errors import ConfigError
+from ingest.exchanges import ADAPTERS
+from ingest.exchanges.adapter import Adapter
+from ingest.exchanges.limiter import Limiter
+from ingest.exchanges.rest import Rest
+from ingest.records import Instrument, Stream
+from ingest.repair.timeframes import offered
+from ingest.store.backfill import Backfills, Kept, moment_ns
+from ingest.store.policies import shown
+from ingest.store.registry import Registry
+from ingest.store.window import LENGTHS, Range, opening, place
+
+_CLOSED = timedelta(minutes=2)
+"""What is younger is the stream's: the venue's history may not have it yet."""
+_SHARE = 0.5
+"""Of the venue's limit, where a daemon collects from it: the other half is the daemon's."""
+_REACH_MARGIN = 10  # candles that close while the work goes on
+
+
+class Target(Struct, frozen=True):
+    """One instrument's range. `refused` says why nothing of it is fetched."""
+
+    exchange: str
+    symbol: str
+    asked: Range
+    refused: str | None = None
+
+    @property
+    def name(self) -> str:
+        what = f"candles {self.asked.timeframe}" if self.asked.channel == "candles" else self.asked.channel
+        return f"{self.exchange} {self.symbol} {what}"
+
+
+class Venue(Struct, frozen=True):
+    """What is needed to ask one venue. `instruments` by id, and for the adapter ids by its own names of them."""
+
+    adapter: Adapter
+    rest: Rest
+    instruments: dict[int, Instrument]
+    ids: dict[str, int]
+
+
+@asynccontextmanager
+async def opened(config: Config, exchanges: Sequence[str], database: Backfills) -> AsyncIterator[dict[str, Venue]]:
+    """The venues by name, each with one limiter for all of its workers."""
+    async with AsyncExitStack() as stack:
+        found = {}
+        for exchange in dict.fromkeys(exchanges):
+            if exchange not in ADAPTERS:
+                raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
+            ids: dict[str, int] = {}
+            adapter = venues.adapters(config, exchange)(ids)
+            share = _SHARE if await database.is_collected(exchange) else 1.0
+            limiter = Limiter(int(adapter.limits.weight_per_minute * share))
+            proxy = venues.settings_of(config, exchange, ()).proxy
+            rest = await stack.enter_async_context(Rest(exchange, limiter, proxy=proxy))
+            found[exchange] = Venue(adapter, rest, {}, ids)
+        yield found
+
+
+async def targets(
+    config: Config,
+    orders: Sequence[Order],
+    opened_venues: dict[str, Venue],
+    database: Backfills,
+    registry: Registry | None,
+) -> list[Target]:
+    """Every instrument of every order, in their order.
+
+    With `registry` what is new is registered, as the daemon does; without one nothing is changed, and an instrument
+    that the database does not know has the id 0, of which nothing is stored. Raises ConfigError for a symbol that is
+    not listed.
+    """
+    found = []
+    listings: dict[str, list[Instrument]] = {}
+    for order in orders:
+        venue = opened_venues[order.exchange]
+        if order.exchange not in listings:
+            listings[order.exchange] = await venues.listing(config, order.exchange)()
+        chosen = _chosen(order, listings[order.exchange], venue)
+        if registry is None:
+            known = await database.known(order.exchange)
+        else:
+            known = await registry.register_instruments(order.exchange, chosen)
+        kept = await database.kept(_table(order))
+        admitted = set() if registry is None else await _admitted(registry, order, chosen, known, venue)
+        for instrument in chosen:
+            number = known.get(instrument.symbol, 0)
+            if number:
+                venue.instruments[number] = instrument
+                venue.ids[venue.adapter.key(instrument)] = number
+            asked = _range(order, number, kept)
+            refused = _refused(order, asked, kept, venue.adapter)
+            if registry is not None and number not in admitted:
+                refused = "the database holds trades whose ids count something else: trade_stream was another"
+            found.append(Target(order.exchange, instrument.symbol, asked, refused))
+    return found
+
+
+def _chosen(order: Order, listed: Sequence[Instrument], venue: Venue) -> list[Instrument]:
+    for pattern in order.symbols:
+        settings = Settings(order.exchange, (Subscription((pattern,), (order.channel,)),))
+        if not select(settings, listed, venue.adapter.channels):
+            raise ConfigError(f"{order.exchange} lists no {order.channel} of {pattern}")
+    settings = Settings(order.exchange, (Subscription(order.symbols, (order.channel,), where_offered=True),))
+    return [instrument for instrument, _ in select(settings, listed, venue.adapter.channels)]
+
+
+async def _admitted(
+    registry: Registry, order: Order, chosen: Sequence[Instrument], known: dict[str, int], venue: Venue
+) -> set[int]:
+    """Those whose stored rows, if any, are of the same kind."""
+    streams = [Stream(known[instrument.symbol], instrument, order.channel) for instrument in chosen]
+    spaces = {order.channel: venue.adapter.id_space(order.channel)}
+    found = await registry.register_streams(streams, spaces, venue.adapter.promises, starting=False)
+    return {stream.instrument_id for stream in found}
+
+
+def _table(order: Order) -> str:
+    if order.channel == "trades":
+        return "trades"
+    return "candles_1m" if order.timeframe == "1m" else "candles_coarse"
+
+
+def _range(order: Order, number: int, kept: Kept) -> Range:
+    over_ns = moment_ns(kept.now - _CLOSED)
+    if order.channel == "candles":
+        over_ns = opening(place(over_ns, order.timeframe), order.timeframe)  # what opened last is still open
+    until_ns = min(moment_ns(order.until), over_ns)
+    return Range(number, order.channel, moment_ns(order.since), until_ns, order.timeframe)
+
+
+def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | None:
+    """Why a range cannot be had, with the figure that stands in the way and what to do."""
+    if asked.from_ns >= asked.to_ns:
+        return "it is not over yet, or not two minutes ago"
+    if kept.since is not None and order.since < kept.since:
+        key = {"candles_1m": "retention.candles_1m", "trades": "retention.trades"}.get(kept.table, kept.table)
+        return (
+            f"it begins {order.since:%Y-%m-%d %H:%M}, but {kept.table} is kept for {shown(kept.figure)} ({key}): "
+            f"nothing before {_next_minute(kept.since):%Y-%m-%d %H:%M} is stored. Ask from then on, or raise it and "
+            f"`ingest migrate`{_coarser(kept)}"
+        )
+    if order.timeframe not in offered(order.exchange):
+        return f"{order.exchange} has no candles of {order.timeframe}; it has {', '.join(offered(order.exchange))}"
+    if order.channel == "trades" and adapter.history.by == "recent":
+        return f"{order.exchange}'s REST has its latest trades alone; its daily files have the others: `ingest import`"
+    latest = adapter.limits.candles_kept
+    if order.channel == "candles" and latest is not None:
+        reach_ns = moment_ns(kept.now) - (latest - _REACH_MARGIN) * LENGTHS[order.timeframe]
+        if asked.from_ns < reach_ns:
+            start = datetime.fromtimestamp(reach_ns // 1_000_000_000 // 60 * 60 + 60, tz=kept.now.tzinfo)
+            return (
+                f"{order.exchange}'s REST has the latest {latest:,} candles alone: nothing before "
+                f"{start:%Y-%m-%d %H:%M}. Ask from then on, or for a longer --timeframe"
+            )
+    return None
+
+
+def _next_minute(time: datetime) -> datetime:
+    return time.replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
+def _coarser(kept: Kept) -> str:
+    return ", or take a longer --timeframe, which is kept apart" if kept.table == "candles_1m" else ""

@@ -1,0 +1,269 @@
+"""Backfill against a venue with a long history: whatever is refused, cut or killed, the tables equal the ledger.
+
+`BACKFILL_ROUNDS` (`make test-backfill ROUNDS=…`) makes the scenarios with faults longer: so many rounds.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ingest.simulator.faults import (
+    Fault,
+    LaggingHistory,
+    RestCut,
+    RestEmpty,
+    RestError,
+    RestMalformed,
+    RestSilent,
+    RestTruncated,
+)
+from tests.conftest import Fetch
+from tests.end_to_end.processes import end
+from tests.fault.venue import Venue
+
+MINUTE_US = 60_000_000
+YEAR_MINUTES = 365 * 24 * 60
+ROUNDS = int(os.environ.get("BACKFILL_ROUNDS", "2"))
+PATIENCE_SECONDS = 300.0
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+class Past:
+    """A venue's history, and the commands that fetch it."""
+
+    def __init__(self, folder: Path, venue: Venue, database_url: str, fetch: Fetch) -> None:
+        self.venue = venue
+        self.fetch = fetch
+        self._url = database_url
+        self._folder = folder
+        self._config = folder / "ingest.toml"
+        # Aggregates weigh a sixth of single trades, and are the same in a made history.
+        self._config.write_text(
+            f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\ntrade_stream = "aggTrade"\n'
+        )
+        self.began_us = venue.since.symbols[0].history_start_us
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def moment(self, minutes: int) -> str:
+        """So many minutes after the history's begin."""
+        return (datetime.fromtimestamp(self.began_us / 1e6, UTC) + timedelta(minutes=minutes)).isoformat()
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
+        with (self._folder / "backfill.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ingest", "backfill", *words, "--config", str(self._config)],
+                env={**kept, "DATABASE_URL": self._url, "COLUMNS": "200"},
+                stdout=log,
+                stderr=log,
+            )
+        self.processes.append(process)
+        return process
+
+    def run(self, *words: str) -> int:
+        return self.start(*words).wait(PATIENCE_SECONDS)
+
+    def wait(self, met: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not met() and process.poll() is None:
+            assert time.monotonic() < deadline, self.log()
+            time.sleep(0.05)
+
+    def log(self) -> str:
+        return (self._folder / "backfill.log").read_text(errors="replace")[-4000:]
+
+    def done(self) -> int:
+        return int(self.fetch("SELECT count(*) FROM ingest.backfill_jobs WHERE state = 'done'")[0][0])
+
+    def count_calls(self) -> None:
+        """From now on: a fault that changes nothing, but is told."""
+        self.venue.fault(LaggingHistory())
+
+    def calls(self) -> int:
+        """For candles or trades."""
+        return sum(incident.times for incident in self.venue.incidents("lagging_history"))
+
+    def assert_candles(self, symbol: str, first: int, last: int) -> None:
+        """The minutes from one to another (exclusive), counted from its begin, are the ledger's to the digit."""
+        ends = [self.began_us + minute * MINUTE_US for minute in (first, last)]
+        with psycopg.connect(self._url) as connection, connection.cursor(name="stored") as cursor:
+            cursor.itersize = 10_000
+            cursor.execute(
+                "SELECT (extract(epoch FROM c.time) * 1000000)::bigint, open::text, high::text, low::text, close::text,"
+                " volume::text, quote_volume::text, trades, taker_buy_volume::text, taker_buy_quote_volume::text"
+                " FROM ingest.candles_1m c JOIN ingest.instruments i USING (instrument_id)"
+                " WHERE i.symbol = %s ORDER BY c.time",
+                [symbol],
+            )
+            native = symbol.replace("/", "")
+            for stored, told in zip(cursor, self.venue.ledger.candles(native, *ends), strict=True):
+                assert stored == told
+
+    def assert_trades(self, symbol: str, first_us: int, last_us: int) -> None:
+        """All trades between two times are stored, and no other."""
+        native = symbol.replace("/", "")
+        (facts,) = (each for each in self.venue.ledger.summary().symbols if each.symbol == native)
+        told = [
+            row for row in self.venue.ledger.trades(native, 1, facts.first_trade_id - 1) if first_us <= row[1] < last_us
+        ]
+        stored = self.fetch(
+            "SELECT t.trade_id::bigint, (extract(epoch FROM t.time) * 1000000)::bigint, t.side::text, t.price::text,"
+            " t.amount::text FROM ingest.trades t JOIN ingest.instruments i USING (instrument_id)"
+            " WHERE i.symbol = %s ORDER BY 1",
+            symbol,
+        )
+        assert len(stored) == len(told)
+        assert stored == told
+
+
+@pytest.fixture
+def past(tmp_path: Path, venue: Venue, database_url: str, fetch: Fetch) -> Iterator[Past]:
+    made = Past(tmp_path, venue, database_url, fetch)
+    yield made
+    for process in made.processes:
+        end(process)
+
+
+def long(minutes: int, trades_per_minute: int) -> tuple[str, ...]:
+    return ("--history-minutes", str(minutes), "--history-trades-per-minute", str(trades_per_minute))
+
+
+A_YEAR = pytest.mark.parametrize("venue", [long(YEAR_MINUTES, 1)], indirect=True)
+SOME_HOURS = pytest.mark.parametrize("venue", [long(600, 150)], indirect=True)
+
+
+def candles(past: Past, first: int, last: int, *symbols: str) -> list[str]:
+    return ["binance", *(symbols or ("BTC/USDT",)), "--from", past.moment(first), "--to", past.moment(last)]
+
+
+@A_YEAR
+def test_a_year_of_candles_takes_as_many_calls_as_it_has_pages(past: Past) -> None:
+    past.count_calls()
+    year = candles(past, 0, YEAR_MINUTES)
+    assert past.run(*year) == 0, past.log()
+    pages = -(-YEAR_MINUTES // 1000)
+    assert pages <= past.calls() <= pages * 1.05
+    past.assert_candles("BTC/USDT", 0, YEAR_MINUTES)
+    before = (past.calls(), past.fetch("SELECT * FROM ingest.backfill_jobs ORDER BY job_id"))
+    assert past.run(*year) == 0, past.log()
+    assert (past.calls(), past.fetch("SELECT * FROM ingest.backfill_jobs ORDER BY job_id")) == before
+    assert past.fetch("SELECT count(*) FROM ingest.rollup_changes") == [(0,)]
+    assert past.fetch("SELECT sum(minutes) FROM ingest.candles_1d") == [(YEAR_MINUTES,)]
+    assert past.fetch(
+        "SELECT grade, percent::int FROM market.coverage('binance', 'BTC/USDT', 'candles', %s, %s)",
+        *(past.moment(0), past.moment(YEAR_MINUTES)),
+    ) == [("proved", 100)]
+
+
+@A_YEAR
+def test_two_processes_share_a_backfill_and_fetch_no_window_twice(past: Past) -> None:
+    past.count_calls()
+    words = candles(past, 0, 100_000, "BTC/USDT", "ETH/USDT")
+    both = [past.start(*words), past.start(*words)]
+    assert [process.wait(PATIENCE_SECONDS) for process in both] == [0, 0], past.log()
+    assert past.calls() == past.done() == 200
+    assert past.fetch("SELECT count(*) FROM ingest.candles_1m") == [(200_000,)]
+    assert past.fetch("SELECT sum(rows_known) FROM ingest.backfill_jobs") == [(0,)]
+
+
+@A_YEAR
+def test_candles_before_the_first_one_are_done_with_few_calls(past: Past) -> None:
+    past.count_calls()
+    assert past.run(*candles(past, -100_000, 1_500)) == 0, past.log()
+    past.assert_candles("BTC/USDT", 0, 1_500)
+    assert past.calls() < 20  # of 102 windows
+    assert "the venue's candles begin at" in past.log()
+    assert past.fetch("SELECT count(*) FROM ingest.gaps") == [(0,)]
+
+
+@SOME_HOURS
+def test_trades_take_as_many_calls_as_they_have_pages(past: Past) -> None:
+    past.count_calls()
+    hours = [*candles(past, 30, 570), "--channel", "trades"]
+    assert past.run(*hours) == 0, past.log()
+    past.assert_trades("BTC/USDT", past.began_us + 30 * MINUTE_US, past.began_us + 570 * MINUTE_US)
+    pages = -(-past.fetch("SELECT count(*) FROM ingest.trades")[0][0] // 1000)
+    assert pages > 70
+    calls = past.calls()
+    assert pages <= calls <= pages * 1.05 + 8  # the search for the first and the last
+    assert past.run(*hours) == 0, past.log()
+    assert past.calls() == calls
+
+
+@A_YEAR
+def test_faults_and_kills_leave_no_trace_in_candles(past: Past) -> None:
+    _suffer(past, candles(past, 0, 150_000), "klines", windows=150)
+    past.assert_candles("BTC/USDT", 0, 150_000)
+
+
+@SOME_HOURS
+def test_faults_and_kills_leave_no_trace_in_trades(past: Past) -> None:
+    _suffer(past, [*candles(past, 0, 500), "--channel", "trades"], "aggTrades", windows=70)
+    past.assert_trades("BTC/USDT", past.began_us, past.began_us + 500 * MINUTE_US)
+
+
+@A_YEAR
+def test_what_cannot_be_fetched_is_reported_and_the_rest_is_there(past: Past) -> None:
+    past.venue.fault(RestError(path="klines", status=400, after=8, count=1_000))
+    words = [*candles(past, 0, 10_000), "--workers", "1"]
+    assert past.run(*words) == 1, past.log()
+    assert past.log().count("failed: binance BTC/USDT candles 1m 20") == 2
+    assert past.fetch("SELECT count(*) FROM ingest.candles_1m") == [(8_000,)]
+    assert past.run("status") == 1
+    past.venue.calm()
+    assert past.run(*words) == 0, past.log()
+    past.assert_candles("BTC/USDT", 0, 10_000)
+    reply = past.fetch("SELECT state, count(*) FROM ingest.backfill_jobs GROUP BY 1")
+    assert reply == [("done", 10)]
+
+
+def _suffer(past: Past, words: list[str], path: Any, windows: int) -> None:
+    """Run it while calls go wrong, and end it again and again; the last run is left alone."""
+    chance = random.Random(7)  # noqa: S311 - faults, not secrets
+    for number in range(ROUNDS):
+        _break_calls(past.venue, chance, path)
+        process = past.start(*words)
+        goal = past.done() + windows // (ROUNDS + 1)
+        past.wait(lambda goal=goal: past.done() >= goal, process)  # type: ignore[misc]
+        process.send_signal(signal.SIGINT if number % 2 else signal.SIGKILL)
+        assert process.wait(30) in (0, 130, -signal.SIGKILL), past.log()
+    assert past.run(*words) == 0, past.log()
+    past.venue.calm()
+    assert past.run(*words) == 0, past.log()
+    assert past.fetch("SELECT count(*) FROM ingest.gaps WHERE state <> 'repaired'") == [(0,)]
+    assert past.fetch("SELECT DISTINCT state FROM ingest.backfill_jobs") == [("done",)]
+    assert past.fetch("SELECT count(*) FROM ingest.rollup_changes") == [(0,)]
+    kinds = {incident.kind for incident in past.venue.incidents()}
+    assert {"rest_error", "rest_cut"} <= kinds, json.dumps(sorted(kinds))
+
+
+def _break_calls(venue: Venue, chance: random.Random, path: Any) -> None:
+    """Each kind of failure somewhere in the next calls."""
+
+    def somewhere() -> int:
+        return chance.randrange(1, 30)
+
+    share = chance.uniform(0.1, 0.9)
+    faults: list[Fault] = [
+        RestError(path=path, status=429, retry_after=1, after=somewhere(), count=1),
+        RestError(path=path, status=chance.choice([500, 502, 503]), after=somewhere(), count=1),
+        RestSilent(path=path, wait_seconds=2.0, after=somewhere(), count=1),
+        RestTruncated(path=path, keep=share, after=somewhere(), count=1),
+        RestCut(path=path, keep=share, after=somewhere(), count=1),
+        RestEmpty(path=path, after=somewhere(), count=1),
+        RestMalformed(path=path, what="missing_field", instead=True, after=somewhere(), count=1),
+    ]
+    for fault in faults:
+        venue.fault(fault)
