@@ -11,7 +11,7 @@ from ingest.backfill.orders import Order
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.config.model import Config
 from ingest.errors import ConfigError
-from ingest.exchanges import ADAPTERS
+from ingest.exchanges import adapter_of
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
@@ -58,14 +58,15 @@ async def opened(config: Config, exchanges: Sequence[str], database: Backfills) 
     async with AsyncExitStack() as stack:
         found = {}
         for exchange in dict.fromkeys(exchanges):
-            if exchange not in ADAPTERS:
-                raise ConfigError(f"exchange {exchange!r} has no adapter; there are: {', '.join(ADAPTERS)}")
+            adapter_of(exchange)  # refuses what nobody knows
             ids: dict[str, int] = {}
             adapter = venues.adapters(config, exchange)(ids)
             share = _SHARE if await database.is_collected(exchange) else 1.0
             limiter = Limiter(int(adapter.limits.weight_per_minute * share))
-            proxy = venues.settings_of(config, exchange, ()).proxy
-            rest = await stack.enter_async_context(Rest(exchange, limiter, proxy=proxy))
+            call = venues.lines(config, exchange).get("call", Rest)
+            rest = await stack.enter_async_context(
+                call(exchange, limiter, proxy=venues.settings_of(config, exchange, ()).proxy)
+            )
             found[exchange] = Venue(adapter, rest, {}, ids)
         yield found
 

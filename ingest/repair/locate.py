@@ -54,9 +54,11 @@ async def find(
     """The ids of a window by time, and the venue's time as of which that holds."""
 
     async def ask(first: int) -> list[tuple[int, int]]:
-        reply = await fetch(adapter.trades_request(instrument, start=first, end=None, limit=adapter.limits.trades_page))
+        limit = adapter.limits.trades_page
+        reply = await fetch(adapter.trades_request(instrument, start=first, end=first + limit - 1, limit=limit))
         trades, _ = adapter.decode_trades(reply.body, window.instrument_id, reply.received_ns)
-        return sorted((int(trade.trade_id), trade.time_ns) for trade in trades)
+        found = sorted((int(trade.trade_id), trade.time_ns) for trade in trades)
+        return [each for each in found if each[0] >= first]  # a page that runs downwards may begin before it
 
     request = adapter.latest_trade_request(instrument)
     if request is None:
@@ -78,6 +80,10 @@ class _Seen:
         self._times.update([page[0], page[-1]] if page else [])
         self._page = max(self._page, len(page))
 
+    def beyond(self, number: int) -> bool:
+        """Whether a later trade was shown: then history does not trail this one, but has forgotten it."""
+        return any(id_ > number for id_ in self._times)
+
     def guess(self, time_ns: int, low: int, high: int, *, missed: int, asked: int) -> int:
         """Where a page may hold both sides of a time: after the newest and the oldest by the pace between them.
 
@@ -88,7 +94,7 @@ class _Seen:
         if asked > _GUESSES and asked % 2:
             return (low + high) // 2
         if before is None or behind is None:
-            return low if self._times else high - 1
+            return (low if self._times else high - 1) if asked < 2 else (low + high) // 2
         passed, length = time_ns - self._times[before], self._times[behind] - self._times[before]
         aim = before + (behind - before) * passed // max(length, 1) - self._page // 2
         further = self._page * ((1 << abs(missed)) - 1)
@@ -123,7 +129,9 @@ async def _edge(time_ns: int, low: int, latest: int, ask: Ask, seen: _Seen) -> _
             reached, low = True, page[earlier - 1][0] + 1
         if earlier < len(page):
             found = page[earlier]
-        if earlier < len(page) or not page:
+        if not page and seen.beyond(middle):
+            low = middle + 1
+        elif earlier < len(page) or not page:
             high = low if earlier else middle
         side = 1 if earlier else -1
         missed = 0 if asked <= 2 else missed + side if missed * side >= 0 else side

@@ -25,7 +25,7 @@ def trade_of(number: int, instrument_id: int = 1) -> Trade:
 
 def candle_of(minute: int) -> Candle:
     volumes = ("7.5", "75.25", 9, "3", "30")
-    return Candle(1, open_of(minute), "10", "12", "9", f"10.{minute}", *volumes, CandleSource.REST, RECEIVED)
+    return Candle(1, open_of(minute), "10", "12", "9", f"10.{abs(minute)}", *volumes, CandleSource.REST, RECEIVED)
 
 
 def at(number: int) -> int:

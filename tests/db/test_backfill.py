@@ -2,25 +2,27 @@
 
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from msgspec import structs
 
 from ingest.backfill.cuts import cut_of
 from ingest.backfill.rollups import compress
 from ingest.backfill.targets import Target
 from ingest.clock import MICROSECOND, MINUTE
+from ingest.exchanges.adapter import Options
+from ingest.exchanges.binance import Binance
 from ingest.records import Instrument
+from ingest.repair.repair import Repair
 from ingest.store.backfill import Backfills, worker_name
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.gap_parts import Fetched, Lost
 from ingest.store.queue import Job, Queue
 from ingest.store.window import Range, Window
 from tests.conftest import Fetch
-from tests.db.history import at, gap_rows, job_rows, open_gap, open_of
-from tests.db.support import DAY, NOON, candle, moment, trade
-
-PAST = NOON - 2 * DAY
+from tests.db.history import Hand, History, at, gap_rows, hurry, job_rows, open_gap, open_of, trade_of
+from tests.db.support import DAY, NOON, candle, expected, moment, stored_trades, trade
 
 
 @pytest.fixture
@@ -33,6 +35,26 @@ async def store(database_url: str, instruments: dict[int, Instrument]) -> AsyncI
 async def queue(database_url: str, instruments: dict[int, Instrument]) -> AsyncIterator[Queue]:
     async with Queue(database_url, role="test queue") as made:
         yield made
+
+
+Run = Callable[..., Awaitable[None]]
+
+
+@pytest.fixture
+async def run(instruments: dict[int, Instrument], queue: Queue, writer: CopyWriter, fetch: Fetch) -> Run:
+    """Works on the queue until nothing is left, with pages of ten; what is to wait is due at once."""
+
+    async def work_on(history: History, info: bytes = b"{}", *, kept: int | None = None) -> None:
+        adapter = Binance({"BTCUSDT": 1}, Options())
+        adapter.limits = structs.replace(adapter.limits, trades_page=10, candles_page=10, candles_kept=kept)
+        known = {1: structs.replace(instruments[1], info=info)}
+        worker = Repair("binance", history, adapter, known, queue, writer, worker_name="a", now=Hand())
+        for _ in range(8):
+            while await worker.step():
+                pass
+            hurry(fetch)
+
+    return work_on
 
 
 def minutes(first: int, end: int) -> Range:
@@ -229,3 +251,58 @@ async def test_a_compressed_chunk_is_written_and_compressed_again(
     states = fetch("SELECT DISTINCT _timescaledb_functions.chunk_status(c) FROM show_chunks('ingest.candles_1m') AS c")
     assert states == [(1,)]
     assert fetch("SELECT count(*) FROM ingest.candles_1m") == [(2_000,)]
+
+
+def outcome(fetch: Fetch) -> list[tuple[object, ...]]:
+    return fetch("SELECT state, error FROM ingest.backfill_jobs ORDER BY job_id")
+
+
+async def test_a_range_before_the_first_candle_is_done_and_said_so(fetch: Fetch, store: Backfills, run: Run) -> None:
+    history = History(minutes=range(-75, 0))
+    await plan(store, minutes(-140, -70))
+    await run(history)
+    remark = "the venue's candles begin at 2026-11-21 10:45"
+    assert outcome(fetch) == [("done", remark)] * 7
+    assert fetch("SELECT count(*) FROM ingest.candles_1m") == [(5,)]
+    assert gap_rows(fetch) == []
+    assert len(history.requests) == 8  # the first window and the one with the first candle, each twice
+
+
+async def test_a_venue_that_keeps_the_latest_alone_has_forgotten_it(fetch: Fetch, store: Backfills, run: Run) -> None:
+    await plan(store, minutes(-140, -130))
+    await run(History(minutes=range(-75, 0)), kept=720)
+    assert outcome(fetch) == [("done", None)]
+    assert [(row[6], row[8]) for row in gap_rows(fetch)] == [("backfill", "awaiting_dump")]
+
+
+async def test_an_empty_page_behind_others_is_a_market_without_trades(fetch: Fetch, store: Backfills, run: Run) -> None:
+    history = History(minutes=range(-200, -141))
+    await plan(store, minutes(-140, -130))
+    await run(history)
+    assert outcome(fetch) == [("done", "nothing was traded")]
+    assert sum(first == -140 for _, first, _ in history.requests) == 3
+
+
+async def test_an_empty_page_before_the_listing_is_told_from_one_that_nothing_explains(
+    fetch: Fetch, store: Backfills, run: Run
+) -> None:
+    listed_ms = open_of(-100) // 1_000_000
+    await plan(store, minutes(-140, -130))
+    await run(History(), b'{"launchTime": "%d"}' % listed_ms)
+    assert outcome(fetch) == [("done", "before its listing, 2026-11-21 10:20")]
+    await plan(store, minutes(-100, -90))
+    await run(History(), b'{"launchTime": "%d"}' % listed_ms)
+    assert outcome(fetch)[1] == ("failed", "the venue gave an empty page 3 times, and one before it")
+    assert gap_rows(fetch) == []
+
+
+async def test_trades_of_a_time_are_found_cut_and_fetched(fetch: Fetch, store: Backfills, run: Run) -> None:
+    asked = Range(1, "trades", at(11), at(36))
+    assert await plan(store, asked, by_id=True) == 1
+    await run(History(latest=60))
+    assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
+    assert fetch("SELECT state, count(*) FROM ingest.backfill_jobs GROUP BY 1") == [("done", 4)]
+    assert fetch(
+        "SELECT grade FROM market.coverage('binance', 'BTC/USDT', 'trades', %s, %s)", moment(at(11)), moment(at(36))
+    ) == [("proved",)]
+    assert await plan(store, asked, by_id=True) == 0

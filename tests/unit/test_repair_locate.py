@@ -65,6 +65,17 @@ def test_history_that_trails_leaves_what_it_does_not_show_in_the_range() -> None
     assert find([10, 20, 30, 40, 50], 20, 35, shown=3)[0] == Found(2, 5, None, followed=False)
 
 
+def test_history_that_shows_nothing_of_what_it_has_forgotten() -> None:
+    """Pages that end where they are asked to hold no later trade in place of those that are gone."""
+
+    async def ask(start: int) -> Sequence[tuple[int, int]]:
+        return [(number, number * 10) for number in range(start, min(start + 100, 10_001)) if number >= 7_000]
+
+    assert asyncio.run(locate(80_000, 90_000, 10_000, ask)) == Found(8_000, 9_000, None, followed=True)
+    assert asyncio.run(locate(60_000, 90_000, 10_000, ask)) == Found(7_000, 9_000, 70_000, followed=True)
+    assert asyncio.run(locate(10_000, 20_000, 10_000, ask)).begins_ns == 70_000
+
+
 def test_billions_of_trades_take_few_calls() -> None:
     calls = 0
 

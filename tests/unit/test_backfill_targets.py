@@ -1,0 +1,72 @@
+"""What of an order is refused, with the figure that stands in the way."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec import structs
+
+from ingest.backfill.orders import Order
+from ingest.backfill.targets import _range, _refused
+from ingest.clock import MINUTE
+from ingest.exchanges import ADAPTERS
+from ingest.exchanges.adapter import Options
+from ingest.records import Channel, Timeframe
+from ingest.store.backfill import Kept, moment_ns
+
+NOW = datetime(2026, 11, 21, 12, 0, 30, tzinfo=UTC)
+TWO_YEARS = timedelta(days=730)
+
+
+def refused(
+    since: datetime,
+    *,
+    exchange: str = "binance",
+    channel: Channel = "candles",
+    timeframe: Timeframe = "1m",
+    kept: timedelta | None = TWO_YEARS,
+) -> str | None:
+    order = Order(exchange, ("BTC/USDT",), channel, timeframe, since, NOW)
+    table = "trades" if channel == "trades" else "candles_1m" if timeframe == "1m" else "candles_coarse"
+    facts = Kept(table, kept, None if kept is None else NOW - kept, NOW)
+    return _refused(order, _range(order, 1, facts), facts, ADAPTERS[exchange]({}, Options()))
+
+
+def test_a_range_that_can_be_had_is_not_refused() -> None:
+    assert refused(NOW - timedelta(days=729)) is None
+    assert refused(NOW - timedelta(days=4000), timeframe="1d", kept=None) is None
+
+
+def test_what_is_older_than_retention_is_refused_with_the_figure() -> None:
+    assert refused(datetime(2024, 1, 1, tzinfo=UTC)) == (
+        "it begins 2024-01-01 00:00, but candles_1m is kept for 730 days (retention.candles_1m): nothing before"
+        " 2024-11-21 12:01 is stored. Ask from then on, or raise it and `ingest migrate`, or take a longer --timeframe,"
+        " which is kept apart"
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"since": NOW - timedelta(minutes=1)}, "it is not over yet"),
+        ({"since": NOW - timedelta(days=1), "exchange": "kraken"}, "kraken's REST has the latest 720 candles alone"),
+        (
+            {"since": NOW - timedelta(days=9), "exchange": "coinbase", "timeframe": "4h"},
+            "coinbase has no candles of 4h",
+        ),
+        ({"since": NOW - timedelta(days=1), "exchange": "bybit", "channel": "trades"}, "latest trades alone"),
+    ],
+)
+def test_what_a_venue_does_not_have_is_refused(asked: dict[str, object], message: str) -> None:
+    assert message in str(refused(**asked))  # type: ignore[arg-type]
+
+
+def test_kraken_s_longer_candles_reach_further_back() -> None:
+    assert refused(NOW - timedelta(days=20), exchange="kraken", timeframe="1h") is None
+
+
+def test_the_candle_that_is_still_open_is_not_asked_for() -> None:
+    order = Order("binance", ("BTC/USDT",), "candles", "1h", NOW - timedelta(hours=5), NOW)
+    asked = _range(order, 1, Kept("candles_coarse", None, None, NOW))
+    assert asked.to_ns == moment_ns(datetime(2026, 11, 21, 11, tzinfo=UTC))  # 12:00 is 30 s old: 11:00's may be late
+    minutes = _range(structs.replace(order, timeframe="1m"), 1, Kept("candles_1m", None, None, NOW))
+    assert minutes.to_ns == moment_ns(NOW) // MINUTE * MINUTE - 2 * MINUTE
