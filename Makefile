@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-fault test-backfill test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
+        test test-long test-fault test-backfill test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,7 +108,10 @@ doctor: setup ## Examine the database and its server; say what to do
 
 # Most tests wait for processes and servers, so more workers than cores are no waste.
 test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its workers)
-	$(BIN)/pytest --numprocesses 4 --dist worksteal
+	$(BIN)/pytest --numprocesses 4 --dist worksteal -m 'not long'
+
+test-long: setup-dev ## What takes too long for every day: more forms of the same scenarios
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m long
 
 test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends with the tables held against the ledger
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault

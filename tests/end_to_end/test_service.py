@@ -205,6 +205,7 @@ def test_a_life(start: Start, venue: Simulator, manager: Manager, database_url: 
     assert logged(daemon, "systemd.not_told") == []
 
 
+@pytest.mark.long
 def test_no_sign_of_life_is_sent_where_another_process_is_watched(
     start: Start, manager: Manager, database_url: str
 ) -> None:
@@ -328,6 +329,7 @@ def test_it_ends_by_itself_when_the_database_is_away_and_all_is_on_disk(
     deliver_and_compare(start, venue, line)
 
 
+@pytest.mark.long
 def test_a_database_that_comes_back_as_it_stops_has_all_or_the_disk_has(
     start: Start, venue: Simulator, manager: Manager, line: Line, tmp_path: Path
 ) -> None:

@@ -149,6 +149,7 @@ def candles(past: Past, first: int, last: int, *symbols: str) -> list[str]:
 
 
 @A_YEAR
+@pytest.mark.long
 def test_a_year_of_candles_takes_as_many_calls_as_it_has_pages(past: Past) -> None:
     past.count_calls()
     year = candles(past, 0, YEAR_MINUTES)
@@ -179,6 +180,7 @@ def test_two_processes_share_a_backfill_and_fetch_no_window_twice(past: Past) ->
 
 
 @A_YEAR
+@pytest.mark.long
 def test_candles_before_the_first_one_are_done_with_few_calls(past: Past) -> None:
     past.count_calls()
     assert past.run(*candles(past, -100_000, 1_500)) == 0, past.log()
@@ -189,6 +191,7 @@ def test_candles_before_the_first_one_are_done_with_few_calls(past: Past) -> Non
 
 
 @SOME_HOURS
+@pytest.mark.long
 def test_trades_take_as_many_calls_as_they_have_pages(past: Past) -> None:
     past.count_calls()
     hours = [*candles(past, 30, 570), "--channel", "trades"]
@@ -209,6 +212,7 @@ def test_faults_and_kills_leave_no_trace_in_candles(past: Past) -> None:
 
 
 @SOME_HOURS
+@pytest.mark.long
 def test_faults_and_kills_leave_no_trace_in_trades(past: Past) -> None:
     _suffer(past, [*candles(past, 0, 500), "--channel", "trades"], "aggTrades", windows=70)
     past.assert_trades("BTC/USDT", past.began_us, past.began_us + 500 * MINUTE_US)

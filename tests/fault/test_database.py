@@ -127,6 +127,7 @@ SMALL_DISK = ("unshare", "--map-root-user", "--mount", "sh", "-c", 'mount -t tmp
 
 
 @pytest.mark.parametrize("venue", [("--burst", "1")], indirect=True)
+@pytest.mark.long
 def test_a_disk_that_is_full_makes_intake_wait_too(stage: Set, line: Line, database_url: str, tmp_path: Path) -> None:
     if subprocess.run([*SMALL_DISK, str(tmp_path), "true"], check=False, capture_output=True).returncode:
         pytest.skip("this machine lets nobody mount a disk of his own")

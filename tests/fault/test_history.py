@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from ingest.simulator.faults import (
     Drop,
     Endpoint,
@@ -34,6 +36,7 @@ def hole(it: Stage) -> dict[str, tuple[int, int]]:
     }
 
 
+@pytest.mark.long
 def test_history_that_trails_is_waited_for(stage: Set) -> None:
     it = stage(collect=block(["BTC/USDT", "ETH/USDT"]))
     it.start_live(6)

@@ -75,6 +75,7 @@ def test_trades_that_are_acknowledged_and_never_sent(stage: Set) -> None:
     assert (trades.named, candles.named) == (0, 0)
 
 
+@pytest.mark.long
 def test_a_book_that_is_acknowledged_and_never_sent(stage: Set) -> None:
     it = stage(silence_seconds=QUIET, collect=block(["BTC/USDT"]))
     it.venue.fault(Mute(symbol="BTC/USDT", stream="depth@100ms"))
