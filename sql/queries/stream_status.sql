@@ -4,8 +4,7 @@ SELECT exchange, symbol, channel, state, detail, extract(epoch FROM now() - stat
        extract(epoch FROM committed_at - last_received_at)::float AS lag_seconds,
        rows_stored, rows_duplicate,
        state = 'stopped' AND covered_from IS NULL
-       AND (EXISTS (SELECT FROM ingest.imports i WHERE i.instrument_id = s.instrument_id AND i.channel = s.channel)
-            OR EXISTS (SELECT FROM ingest.backfill_jobs j
-                       WHERE j.instrument_id = s.instrument_id AND j.channel = s.channel AND j.purpose = 'backfill'))
+       AND EXISTS (SELECT FROM market.fetched f
+                   WHERE f.instrument_id = s.instrument_id AND f.channel = s.channel AND f.purpose <> 'repair')
 FROM market.streams s
 ORDER BY exchange, symbol, channel

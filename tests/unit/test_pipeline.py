@@ -131,7 +131,7 @@ class Bench:
         try:
             yield pipeline
             pipeline.close()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.gather(*self.deliveries)
         finally:
             for task in (*helpers, *self.deliveries):
