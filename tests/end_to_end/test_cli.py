@@ -83,6 +83,7 @@ def test_check_config_asks_the_venue_when_told_to(venue: Simulator, tmp_path: Pa
     ]
 
 
+@pytest.mark.long
 def test_check_config_names_what_the_venue_does_not_list(venue: Simulator, tmp_path: Path) -> None:
     (tmp_path / "ingest.toml").write_text(
         '[[collect]]\nexchange = "binance"\nsymbols = ["BTCC/USDT", "ETH/USDT"]\n'

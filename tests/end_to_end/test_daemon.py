@@ -23,7 +23,7 @@ def test_what_was_sent_is_stored_and_sigterm_loses_nothing(venue: Simulator, dae
     assert_equal(comparisons)
     trades, candles, books = comparisons
     assert trades.compared > 1000
-    assert candles.compared == 3 * 121  # the warm-up, and the one that closed
+    assert candles.compared >= 3 * 121  # the warm-up, and those that closed
     assert books.compared >= 9
     assert daemon.count("SELECT count(*) FROM ingest.gaps") == 0
     assert daemon.count("SELECT count(*) FROM ingest.rejected") == 0

@@ -119,7 +119,7 @@ def assert_hidden(text: str) -> None:
     assert [line for line in text.splitlines() if any(fragment in line for fragment in FRAGMENTS)] == []
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [WAYS[0], *(pytest.param(way, marks=pytest.mark.long) for way in WAYS[1:])])
 def test_commands_when_the_server_is_away(way: str, closed: str, config: Path, environ: dict[str, str]) -> None:
     plant(closed, way, config, environ)
     code, shown = ingest("check-config", environ=environ | {"COLUMNS": "200"})
@@ -133,7 +133,7 @@ def test_commands_when_the_server_is_away(way: str, closed: str, config: Path, e
     assert_hidden(shown + described + log)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*(pytest.param(way, marks=pytest.mark.long) for way in WAYS[:-1]), WAYS[-1]])
 def test_commands_when_the_server_refuses_the_password(
     way: str, refused: str, config: Path, environ: dict[str, str]
 ) -> None:

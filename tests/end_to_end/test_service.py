@@ -190,7 +190,7 @@ def sigterm(daemon: Daemon, manager: Manager) -> None:
 # A whole life
 
 
-@pytest.mark.parametrize("manager", ["path", "abstract"], indirect=True)
+@pytest.mark.parametrize("manager", ["path", pytest.param("abstract", marks=pytest.mark.long)], indirect=True)
 def test_a_life(start: Start, venue: Simulator, manager: Manager, database_url: str) -> None:
     daemon = start(database_url, "[shutdown]\ndeadline_seconds = 7.5\n")
     manager.wait_until(lambda messages: READY in messages)
@@ -230,6 +230,7 @@ def test_progress_is_told(start: Start, venue: Simulator, manager: Manager, hast
     assert manager.said() == [READY, *told, stopping(rows_to_deliver(daemon), 35_000_000)]
 
 
+@pytest.mark.long
 def test_what_the_watchdog_ends_leaves_its_stacks(start: Start, manager: Manager, database_url: str) -> None:
     """The manager sends SIGABRT when no sign of life comes; the unit sets PYTHONFAULTHANDLER."""
     daemon = start(database_url, PYTHONFAULTHANDLER="1")

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+import pytest
+
 from ingest.simulator.audit import audit
 from ingest.store.database import connect_sync
 from tests.end_to_end.processes import Daemon, Simulator, assert_equal
@@ -37,6 +39,7 @@ def test_sigterm_while_the_database_stalls_leaves_all_on_disk_and_the_next_start
     assert compared[0].equal
 
 
+@pytest.mark.long
 def test_a_database_that_turns_read_only_for_a_while_loses_nothing(venue: Simulator, daemon: Daemon) -> None:
     """What a fail-over looks like: the old primary refuses writes, connections break, then writes are taken again."""
     daemon.wait_until_live()

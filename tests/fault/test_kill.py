@@ -2,6 +2,8 @@
 
 import time
 
+import pytest
+
 from ingest.simulator.faults import ForgottenHistory
 from tests.fault.conftest import Set
 from tests.fault.line import Line
@@ -35,6 +37,7 @@ def test_several_kills_one_of_them_while_the_database_is_away(stage: Set, line: 
     assert books.compared > 0
 
 
+@pytest.mark.long
 def test_a_kill_before_the_first_commit(stage: Set, line: Line, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url)
     it.start_live()

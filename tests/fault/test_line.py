@@ -27,6 +27,7 @@ def test_many_cuts_lose_nothing(stage: Set, cuts: int) -> None:
     assert books.compared > 0
 
 
+@pytest.mark.long
 def test_refusals_are_outlasted_and_retry_after_is_honoured(stage: Set) -> None:
     it = stage(collect=block(["BTC/USDT"]))
     it.start_live(3)
