@@ -11,11 +11,14 @@ from typing import Any
 import aiohttp
 import ccxt.pro
 import orjson
+import pytest
 import websockets
 
 from ingest.simulator.candles import MINUTE_US
 from ingest.simulator.market import Dynamics
 from ingest.simulator.venue import Venue, VenueConfig
+
+pytestmark = pytest.mark.long
 
 SECOND_US = 1_000_000
 

@@ -1,7 +1,11 @@
 """What the venue lists while the daemon runs: a symbol that is listed later starts, and the venue's history is kept."""
 
+import pytest
+
 from tests.fault.conftest import Set
 from tests.fault.stage import block
+
+pytestmark = pytest.mark.long
 
 STATE = "SELECT count(*) FROM market.streams WHERE symbol = %s AND state = %s"
 HEALTH = "SELECT count(*) FROM market.exchange_status WHERE exchange = 'binance' AND state = %s AND until IS NULL"
