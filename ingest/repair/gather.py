@@ -38,8 +38,10 @@ class Gathered(Struct):
         """Whether history shows a trade at this time or later: then it does not trail it."""
         return any(trade.time_ns >= time_ns for trade in self.trades.values())
 
-    def keep(self, trades: list[Trade], bad: list[Bad], reply: Reply) -> None:
-        self.trades.update((trade.trade_id, trade) for trade in trades)
+    def keep(self, trades: list[Trade], bad: list[Bad], reply: Reply, *, earlier: bool = False) -> None:
+        """Take a page in; one that is `earlier` than what is here goes before it, for the order within a moment."""
+        page = {trade.trade_id: trade for trade in trades}
+        self.trades = page | self.trades if earlier else self.trades | page
         self.bad += bad
         self.as_of_ns = self.as_of_ns or reply.venue_ns or reply.received_ns
 
@@ -65,7 +67,7 @@ async def gather(fetch: Fetch, adapter: Adapter, instrument: Instrument, window:
         return await _up(ask, first_ns, last_ns)
     found = await _down(ask, first_ns, last_ns)
     while found.until_ns < first_ns:  # more than is held at a time: the earlier half first
-        last_ns = first_ns + (last_ns - first_ns) // 2
+        last_ns = first_ns + (last_ns - first_ns) // (2 * MICROSECOND) * MICROSECOND
         found = await _down(ask, first_ns, last_ns)
     return found
 
@@ -94,7 +96,7 @@ async def _down(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
     for _ in range(_PAGES_MAX):
         trades, bad, reply = await ask(first_ns, at_ns)
         known = len(found.trades)
-        found.keep(trades, bad, reply)
+        found.keep(trades, bad, reply, earlier=True)
         oldest_ns = min((trade.time_ns for trade in trades), default=first_ns)
         if oldest_ns < first_ns or len(found.trades) == known:
             return found
@@ -108,8 +110,11 @@ def page_of(window: Window, found: Gathered) -> Page:
     """What the trades say about their window. Where it goes by ids, those show whether any is missing."""
     if window.from_id is not None:
         page = of_trades(window, list(found.trades.values()), found.bad)
-        more = page.rest is not None and found.until_ns < (window.to_ns or 0)
-        return structs.replace(page, open_seconds=0.0) if more else page
+        if page.rest is None or found.until_ns >= (window.to_ns or 0):
+            return page
+        # Up to `until` all is seen: what is left came later, also where no id of the window was met on the way.
+        rest = structs.replace(page.rest, from_ns=max(found.until_ns + MICROSECOND, page.rest.from_ns or 0))
+        return structs.replace(page, rest=rest, open_seconds=0.0)
     first, until = window.first, min(found.until_ns, window.last)
     rows = sorted((t for t in found.trades.values() if first <= t.time_ns <= until), key=lambda trade: trade.time_ns)
     absent: list[Absent] = []

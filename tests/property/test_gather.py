@@ -62,7 +62,7 @@ async def all_of(venue: Venue, window: Window) -> list[Trade]:
         if page.rest is None:
             return stored
         assert page.open_seconds == 0.0
-        assert page.rest.first > window.first
+        assert (page.rest.first, page.rest.from_ns) > (window.first, window.from_ns)
         window = page.rest
 
 
