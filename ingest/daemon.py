@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 import uvloop
+from aiohttp import web
 from msgspec import structs
 
 from ingest import clock, spooled, venues
@@ -24,6 +25,7 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.rest import Rest
 from ingest.maintain import Maintenance
 from ingest.operate import systemd
+from ingest.operate.http import HttpServer
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.inherited import ahead
 from ingest.pipeline.pipeline import Pipeline
@@ -93,7 +95,7 @@ class Daemon:
             raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
         exchanges = ", ".join(sorted(self._wanted))
         log.info("daemon.started", exchanges=exchanges, pid=os.getpid())
-        async with asyncio.TaskGroup() as group:
+        async with HttpServer(self._config.http, self._routes()).running(), asyncio.TaskGroup() as group:
             beating = group.create_task(systemd.watchdog(self._manager))
             deliveries = [
                 group.create_task(self._pipeline.deliver(index)) for index in range(self._config.pipeline.writers)
@@ -132,6 +134,10 @@ class Daemon:
         if waiting:
             log.warning("spool.waiting", rows=waiting, remedy="the next start delivers them, or `ingest spool drain`")
         return Exit.FAILED if lost else Exit.OK
+
+    def _routes(self) -> list[web.RouteDef]:
+        """What the HTTP server answers. Whoever shows something adds its routes here."""
+        return []
 
     async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
         """Take what was received, deliver it or put it on disk, save the last states; count the lost rows."""

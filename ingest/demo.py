@@ -50,6 +50,9 @@ symbols = {symbols}
 rest_url = "{rest_url}"
 ws_url = "{ws_url}"
 
+[http]
+enabled = false
+
 [log]
 format = "json"
 """

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from ingest import events
 from ingest.collect.book import Book, Need
 from ingest.collect.ledger import Ledger
 from ingest.errors import Rejected
@@ -29,7 +30,9 @@ class Books:
         ignored: Counter[str],
         *,
         unchanged: bool = True,
+        emit: events.Emit = events.say,
     ) -> None:
+        self._emit = emit
         self.by_id: dict[int, Book] = {}
         self._exchange = exchange
         self._ledger = ledger
@@ -133,7 +136,7 @@ class Books:
     def _broken(self, book: Book, since_ns: int, now_ns: int) -> None:
         account = self._ledger.accounts[book.instrument_id, "book"]
         self._ledger.suspend(account, "book out of sync", since_ns, now_ns, book.cause)
-        log.warning("book.out_of_sync", stream=str(account.stream), cause=book.cause)
+        self._emit(events.BookOutOfSync(self._exchange, str(account.stream), book.cause))
 
     def _mended(self, book: Book) -> None:
         account = self._ledger.accounts[book.instrument_id, "book"]

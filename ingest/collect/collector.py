@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 import structlog
 
-from ingest import clock
+from ingest import clock, events
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants
 from ingest.collect.health import Health, judge
@@ -67,10 +67,12 @@ class Collector:
         call: Call = Rest,
         session_tap: Callable[[], Tap] | None = None,
         rest_tap: Callable[[str, int, bytes], None] | None = None,
+        emit: events.Emit = events.say,
     ) -> None:
+        self._emit = emit
         self.states: dict[Stream, tuple[State, str | None]] = {}
         self.announced: str | None = None  # what the venue says of its own maintenance
-        self._rest: Rest | None = None
+        self.rest: Rest | None = None
         self.ended = asyncio.Event()
         self._settings = settings
         self._pipeline = pipeline
@@ -101,12 +103,13 @@ class Collector:
             cadence_ns=settings.book_cadence_ns,
             silence_ns=settings.silence_ns,
             unchanged=settings.book_unchanged,
+            emit=emit,
         )
 
     @property
     def health(self) -> Health:
         """How the venue is now."""
-        rest, unreachable = self._rest, self._listing.unreachable
+        rest, unreachable = self.rest, self._listing.unreachable
         error = str(unreachable) if unreachable is not None else (rest.error if rest is not None else None)
         state, detail = judge(list(self.states.values()), error=error, announced=self.announced)
         if isinstance(unreachable, Blocked):
@@ -163,7 +166,7 @@ class Collector:
         self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
         limiter = Limiter(limits.weight_per_minute)
         async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
-            self._rest = rest
+            self.rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
             self._poller = Poller(rest, adapter, self, self._catchup)
             async with asyncio.TaskGroup() as group:
@@ -220,6 +223,8 @@ class Collector:
                 lifetime_seconds=limits.connection_lifetime_seconds,
                 on_live=self.on_live,
                 on_lost=self.on_lost,
+                exchange=self._settings.exchange,
+                emit=self._emit,
             )
             self._supervisors.append(supervisor)
             if self._stopping.is_set():

@@ -8,10 +8,9 @@ knows every other row by its key.
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import structlog
 from msgspec import Struct
 
-from ingest import clock
+from ingest import clock, events
 from ingest.collect.book import Book
 from ingest.collect.books import Books
 from ingest.collect.continuity import Run
@@ -41,8 +40,6 @@ from ingest.records import (
     Ticker,
     Trade,
 )
-
-log = structlog.get_logger()
 
 Control = Ack | Shutdown
 Put = Callable[[Iterable[Item]], None]
@@ -84,6 +81,7 @@ class Feed:
         cadence_ns: int,
         silence_ns: int = FLOOR_NS,
         unchanged: bool = True,
+        emit: events.Emit = events.say,
     ) -> None:
         self.exchange = exchange
         self.frames = 0
@@ -92,11 +90,12 @@ class Feed:
         self.rejected: Counter[str] = Counter()
         self.latest_event_ns = 0  # the venue's own time, as its trades and books show it
         self._put = put
+        self._emit = emit
         self._wants = wants
         self._ticks = Ticks(cadence_ns)
         self._held_since_ns = 0
-        self.ledger = Ledger(put, suspect=wants.check, renew=self._dead, silence_ns=silence_ns)
-        self.keeper = Books(exchange, self.ledger, wants.book, self.ignored, unchanged=unchanged)
+        self.ledger = Ledger(put, suspect=wants.check, renew=self._dead, silence_ns=silence_ns, emit=emit)
+        self.keeper = Books(exchange, self.ledger, wants.book, self.ignored, unchanged=unchanged, emit=emit)
         self.books = self.keeper.by_id
         self._runs: dict[int, Run] = {}  # of trades
         self._last_trade: dict[int, Trade] = {}  # where ids promise nothing
@@ -370,7 +369,7 @@ class Feed:
         """Keep what could not be used: the first 64 KiB of it, with the reason."""
         self.rejected[reason.partition(":")[0]] += 1  # the part before the colon is a constant
         reason = reason[:_REASON_MAX]
-        log.warning("frame.rejected", exchange=self.exchange, reason=reason, bytes=len(payload))
+        self._emit(events.FrameRejected(self.exchange, reason, len(payload)))
         self._put((Reject(self.exchange, stream, reason, payload[:_PAYLOAD_MAX], received_ns),))
 
 

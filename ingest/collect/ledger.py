@@ -6,14 +6,11 @@ at once, without an end, so that nothing is forgotten when the process dies; the
 
 from collections.abc import Callable, Iterable
 
-import structlog
-
+from ingest import events
 from ingest.clock import MINUTE, SECOND
 from ingest.collect.continuity import Hole, Run
 from ingest.collect.silence import FLOOR_NS, Silence
 from ingest.records import Channel, Gap, GapState, Item, Mark, Progress, Stream
-
-log = structlog.get_logger()
 
 _CANDLE_PATIENCE_NS = 30 * SECOND  # REST is asked first
 _HEARTBEAT_NS = 10 * SECOND
@@ -65,7 +62,9 @@ class Ledger:
         suspect: Callable[[Stream], None],
         renew: Callable[[Stream], None],
         silence_ns: int = FLOOR_NS,
+        emit: events.Emit = events.say,
     ) -> None:
+        self._emit = emit
         self.accounts: dict[tuple[int, Channel], Account] = {}
         self._put = put
         self._suspect = suspect
@@ -131,6 +130,7 @@ class Ledger:
         ids = (stream.instrument_id, stream.channel)
         account.gap = Gap(*ids, cause, since_ns, None, from_id, None, evidence, opened_ns=now_ns)
         self._put((account.gap,))
+        self._emit(events.GapOpened(stream.instrument.exchange, stream.channel, str(stream), cause))
 
     def live(self, stream: Stream, now_ns: int) -> None:
         """The stream is subscribed and acknowledged."""
@@ -219,6 +219,7 @@ class Ledger:
                 cause = gap.cause if gap is not None else _SKIPPED[stream.channel]
                 skipped = Gap(stream.instrument_id, stream.channel, cause, opened_ns=hole.noticed_ns)
                 self._put((_bounded(skipped, stream, hole),))
+                self._emit(events.GapOpened(stream.instrument.exchange, stream.channel, str(stream), cause))
         if gap is not None and account.live and run.last is not None:
             first = _first_missing(gap)
             if first is None:
@@ -260,7 +261,8 @@ class Ledger:
 
     def dead(self, account: Account, now_ns: int, evidence: str) -> None:
         """The subscription delivers nothing although the line is alive."""
-        log.warning("stream.silent", stream=str(account.stream), evidence=evidence)
+        stream = account.stream
+        self._emit(events.StreamSilent(stream.instrument.exchange, stream.channel, str(stream), evidence))
         account.doubt = None
         self.suspend(account, "silent", account.seen_ns or account.began_ns, now_ns, evidence)
         account.silence.restart(now_ns)

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from ingest import events
 from ingest.errors import Blocked, Retryable
 from ingest.records import Stream
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
@@ -78,6 +79,8 @@ class Supervisor:
         on_live: Callable[[Sequence[Stream]], None],
         on_lost: Callable[[Sequence[Stream], Retryable, int], None],
         backoff: Backoff | None = None,
+        exchange: str = "",
+        emit: events.Emit = events.say,
     ) -> None:
         self.streams = streams
         self.group = group
@@ -87,6 +90,8 @@ class Supervisor:
         self._lifetime_seconds = lifetime_seconds * _LIFETIME_SHARE
         self._on_live = on_live
         self._on_lost = on_lost
+        self._exchange = exchange
+        self._emit = emit
         self._backoff = backoff or Backoff()
         self._changed = asyncio.Event()
         self._stopping = False
@@ -193,7 +198,7 @@ class Supervisor:
             delay = max(delay, error.retry_after_seconds)
         if not lost.loss_told:
             self._tell_loss(lost)
-        log.warning("session.lost", error=str(error), streams=len(self.streams), retry_seconds=round(delay, 1))
+        self._emit(events.SessionLost(self._exchange, str(error), len(self.streams), round(delay, 1)))
         await self._wait(asyncio.get_running_loop().time() + delay, until_stopped=True)
 
     def _tell_loss(self, lost: _Running) -> None:

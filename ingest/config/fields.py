@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from ingest.config.secret import check_address, check_dsn
 
 _SYMBOL = re.compile(r"[^\s/:,]+/[^\s/:,]+(:[^\s/:,]+)?")
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,256}")
 _AGO = re.compile(r"(\d{1,5}) *(day|hour)s?")
 _MAX_DAYS = 36_500
 _QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "USD1", "USD", "EUR", "GBP", "JPY", "TRY", "BRL", "BTC", "ETH", "BNB")
@@ -41,6 +42,12 @@ def _check_dsn(value: SecretStr | None) -> SecretStr | None:
 def _check_proxy(value: SecretStr | None) -> SecretStr | None:
     if value is not None:
         check_address(value.get_secret_value(), ("http", "https"), credentials=True)
+    return value
+
+
+def _check_token(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+        raise ValueError("must be 16 to 256 letters, digits, . _ ~ or -; make one with: openssl rand -hex 24")
     return value
 
 
@@ -132,6 +139,7 @@ Number = Annotated[float, BeforeValidator(_not_a_boolean)]
 Symbol = Annotated[str, AfterValidator(_check_symbol)]
 Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
 Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
+Token = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_token)]
 Text = Annotated[str | None, BeforeValidator(_empty_is_none)]
 Moment = Annotated[str, BeforeValidator(_as_moment), AfterValidator(_check_moment)]
 """A day or a time in UTC, or so long before now."""

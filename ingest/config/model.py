@@ -4,9 +4,9 @@ Values come from a TOML file, the environment and flags by way of `config.source
 refuse keys that they do not know, and never show a secret in their `repr` or in an error.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from ingest.config.fields import (
     FOREVER,
@@ -22,27 +22,14 @@ from ingest.config.fields import (
     Text,
     Whole,
     WsUrl,
-    lower,
 )
+from ingest.config.operation import Http, Log, Shard, Shutdown
+from ingest.config.table import Table
 from ingest.records import Channel, Timeframe
 
 DEFAULT_CHANNELS: tuple[Channel, ...] = ("trades", "candles", "book")
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-LogFormat = Literal["auto", "json", "console"]
 TradeStream = Literal["trade", "aggTrade"]
-
-
-class Table(BaseModel):
-    """A table of the file: frozen, with no key beside its own, and no input in its error messages."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        allow_inf_nan=False,
-        validate_default=False,
-    )
 
 
 class Database(Table):
@@ -305,28 +292,6 @@ class Spool(Table):
     )
 
 
-class Shutdown(Table):
-    """`[shutdown]`"""
-
-    deadline_seconds: Number = Field(
-        default=20.0,
-        ge=0,
-        le=3600,
-        description="How long `SIGTERM` waits for rows to be delivered; what is left then goes to the spool.",
-    )
-
-
-class Log(Table):
-    """`[log]`"""
-
-    level: Annotated[LogLevel, BeforeValidator(lower)] = Field(
-        default="info", description="The least level that is written."
-    )
-    format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
-        default="auto", description="`auto` is `console` in a terminal and `json` elsewhere."
-    )
-
-
 class RepeatedStreamError(ValueError):
     """Two blocks name one stream; `index` is the later block's, from 0."""
 
@@ -350,8 +315,10 @@ class Config(Table):
     retention: Retention = Retention()
     compression: Compression = Compression()
     rollups: Rollups = Rollups()
+    shard: Shard = Shard()
     shutdown: Shutdown = Shutdown()
     log: Log = Log()
+    http: Http = Http()
 
     @field_validator("collect")
     @classmethod

@@ -24,7 +24,7 @@ from ingest.config.problems import (
     unknown_exchange,
     unknown_variable,
 )
-from ingest.config.secret import redact_dsn
+from ingest.config.secret import MASK, redact_dsn
 from ingest.errors import ConfigError
 
 OTHER_VARIABLES = frozenset(
@@ -133,7 +133,8 @@ def _shown(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, SecretStr):
-        return redact_dsn(value.get_secret_value())
+        text = value.get_secret_value()
+        return redact_dsn(text) if "://" in text else MASK
     if isinstance(value, tuple):
         return ", ".join(_shown(item) for item in value)
     return str(value).lower() if isinstance(value, bool) else str(value)

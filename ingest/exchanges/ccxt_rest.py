@@ -68,7 +68,7 @@ class CcxtRest(Rest):
     async def fetch(self, request: Request, *, keep: float = 0.0) -> Reply:
         if self._client is None:
             raise RuntimeError("CcxtRest is used outside of `async with`")
-        await self._limiter.take(request.weight, keep=keep)
+        await self.limiter.take(request.weight, keep=keep)
         parts = urlsplit(request.url)
         arguments = dict(parse_qsl(parts.query))
         asked_ns, reply = clock.monotonic_ns(), Seen()
@@ -122,9 +122,10 @@ class CcxtRest(Rest):
         told = explain(self._exchange, error, method, reply)
         if isinstance(told, Retryable):
             self.error = str(told)
+            self.failed += 1
             hold = BLOCKED_RETRY_SECONDS if isinstance(told, Blocked) else told.retry_after_seconds
             if hold is not None:
-                self._limiter.hold_until(clock.monotonic_ns() + int(hold * clock.SECOND))
+                self.limiter.hold_until(clock.monotonic_ns() + int(hold * clock.SECOND))
         return told
 
 

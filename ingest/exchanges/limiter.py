@@ -18,6 +18,9 @@ class Limiter:
         self._level = self._capacity
         self._at_ns = 0
         self._held_until_ns = 0
+        self.taken = 0  # how often something was asked for
+        self.waited_seconds = 0.0
+        self.refusals = 0  # how often the venue said to wait
 
     def delay_seconds(self, weight: int, now_ns: int, *, keep: float = 0.0) -> float:
         """0.0 when the weight was taken; else how long to wait before asking again (nothing was taken).
@@ -39,8 +42,10 @@ class Limiter:
         """Wait until the weight may be used, and take it."""
         delay = self.delay_seconds(weight, clock.monotonic_ns(), keep=keep)
         while delay:
+            self.waited_seconds += delay
             await asyncio.sleep(delay)
             delay = self.delay_seconds(weight, clock.monotonic_ns(), keep=keep)
+        self.taken += 1
 
     def free(self, now_ns: int) -> float:
         """The share of the bucket that may be used at once."""
@@ -51,4 +56,5 @@ class Limiter:
 
     def hold_until(self, time_ns: int) -> None:
         """The venue said when it will answer again."""
+        self.refusals += 1
         self._held_until_ns = max(self._held_until_ns, time_ns)

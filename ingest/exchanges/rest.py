@@ -38,17 +38,18 @@ class Rest:
     ) -> None:
         """`tap` is shown each reply: url, time of receipt, body."""
         self._exchange = exchange
-        self._limiter = limiter
+        self.limiter = limiter
         self._proxy = proxy
         self._tap = tap
         self._session: aiohttp.ClientSession | None = None
         self.latency_ms: int | None = None  # of the latest call that was answered
         self.error: str | None = None  # what the latest call ended with, None when it was answered well
+        self.failed = 0  # calls that were not
 
     @property
     def free(self) -> float:
         """The share of the venue's limit that may be used at once."""
-        return self._limiter.free(clock.monotonic_ns())
+        return self.limiter.free(clock.monotonic_ns())
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -67,7 +68,7 @@ class Rest:
         """
         if self._session is None:
             raise RuntimeError("Rest is used outside of `async with`")
-        await self._limiter.take(request.weight, keep=keep)
+        await self.limiter.take(request.weight, keep=keep)
         asked_ns = clock.monotonic_ns()
         try:
             async with self._session.get(request.url, headers=dict(request.headers), proxy=self._proxy) as response:
@@ -82,8 +83,10 @@ class Rest:
                 return Reply(body, received_ns, _date_ns(response.headers.get("Date")))
         except (Blocked, Retryable) as error:
             self.error = str(error)
+            self.failed += 1
             raise
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self.failed += 1
             self.error = f"{self._exchange}: cannot reach {_host(request.url)}: {_reason(error)}"
             raise Retryable(self.error) from error
 
@@ -93,11 +96,11 @@ class Rest:
         what = f"{self._exchange}: HTTP {response.status} from {_host(request.url)}"
         text = body[:_SHOWN].decode(errors="replace")
         if response.status in (403, 451):
-            self._limiter.hold_until(clock.monotonic_ns() + int(BLOCKED_RETRY_SECONDS * clock.SECOND))
+            self.limiter.hold_until(clock.monotonic_ns() + int(BLOCKED_RETRY_SECONDS * clock.SECOND))
             return blocked(self._exchange, response.status)
         if response.status in (418, 429):
             wait = retry_after_seconds(response.headers.get("Retry-After"))
-            self._limiter.hold_until(clock.monotonic_ns() + int(wait * clock.SECOND))
+            self.limiter.hold_until(clock.monotonic_ns() + int(wait * clock.SECOND))
             return Retryable(f"{what}: over the rate limit, waiting {wait:.0f} s", retry_after_seconds=wait)
         if response.status >= 500 or response.status in (408, 425):
             return Retryable(f"{what}: {text}")

@@ -9,7 +9,7 @@ named exactly.
 
 import hashlib
 import zlib
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import Struct, structs
@@ -22,7 +22,7 @@ FORMAT = 2
 PAGE_BYTES = 4096
 
 _TYPE_OF: dict[str, type] = {**dict[str, type](TABLE_OF.items()), "rejected": Reject}
-NAME_OF = {table: name for name, table in _TYPE_OF.items()}
+NAME_OF = cast("dict[type, Channel | Literal['rejected']]", {table: name for name, table in _TYPE_OF.items()})
 """What a table is called on disk: its channel's name, or `rejected`."""
 
 _BIGINT_MAX = 2**63 - 1

@@ -12,19 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Protocol, TypeVar
 
-import structlog
 from msgspec import Struct
 
-from ingest import clock, retry
+from ingest import clock, events, retry
 from ingest.errors import IngestError, Retryable
 from ingest.pipeline.batch import Batch
 from ingest.pipeline.batcher import Batcher, Limits
 from ingest.pipeline.inherited import Inherited, Key, inherited
+from ingest.pipeline.parcel import NAME_OF
 from ingest.pipeline.spool import Spool, SpoolError
 from ingest.records import Gap, Item, Mark
 from ingest.store.copy_writer import CopyWriter, Written
-
-log = structlog.get_logger()
 
 _SPILL_SECONDS = 0.05
 _SPILLED_AT_ONCE = 8  # batches in one call: each call waits for the disk
@@ -65,6 +63,7 @@ class _Lane:
         self.spills = 0  # how often something went to disk
         self.on_disk = False
         self.away = False  # the database did not take the latest batch
+        self.took_ns = 0  # how long the latest one that it took had lasted
         self.backoff = retry.Backoff(first_seconds=0.2, cap_seconds=10.0)
 
 
@@ -82,8 +81,10 @@ class Pipeline:
         queue_max_rows: int = 500_000,
         queue_max_bytes: int = 512_000_000,
         spool: Spool | None = None,
+        emit: events.Emit = events.say,
         now_ns: clock.Clock = clock.now_ns,
     ) -> None:
+        self._emit = emit
         self._batcher = Batcher(len(writers), limits)
         self._age_seconds = limits.max_age_ns / clock.SECOND
         self._max_rows = queue_max_rows
@@ -104,15 +105,19 @@ class Pipeline:
         self.counts = Counts()
 
     @property
+    def held_bytes(self) -> int:
+        return self._queued_bytes + self._batcher.open_bytes
+
+    @property
     def full(self) -> bool:
-        over = self.held_rows >= self._max_rows or self._queued_bytes + self._batcher.open_bytes >= self._max_bytes
+        over = self.held_rows >= self._max_rows or self.held_bytes >= self._max_bytes
         return over and not self._unbounded
 
     async def room(self) -> None:
         """Wait until there is room again. The bound may be passed by the records of one frame."""
         if self.full:
             self._room.clear()
-            log.warning("pipeline.full", held_rows=self.held_rows, remedy="neither the database nor the spool keeps up")
+            self._emit(events.PipelineFull(self.held_rows))
             await self._room.wait()
 
     def take_the_rest(self) -> None:
@@ -172,7 +177,7 @@ class Pipeline:
                 try:
                     await (self._deliver_from_disk if lane.on_disk else self._deliver_from_memory)(lane, index)
                 except SpoolError as error:
-                    log.error("spool.failed", error=str(error))
+                    self._emit(events.SpoolFailed(str(error)))
                     await asyncio.sleep(_FULL_SECONDS)
         finally:
             await lane.writer.close()
@@ -191,7 +196,7 @@ class Pipeline:
             if entry is not None:
                 await self._on_disk(lambda spool: spool.remove(entry))
         if written is not None:
-            self._count(batch, written)
+            self._count(lane, batch, written)
 
     async def _deliver_from_disk(self, lane: _Lane, index: int) -> None:
         spills = lane.spills
@@ -200,11 +205,11 @@ class Pipeline:
             written = await self._try(lane, entry.batch)
             if written is not None:
                 await self._on_disk(lambda spool: spool.remove(entry))
-                self._count(entry.batch, written)
+                self._count(lane, entry.batch, written)
         elif not await self._on_disk(lambda spool: spool.blocked(index)):
             lane.on_disk = lane.spills != spills
             if not lane.on_disk and spills:
-                log.info("spool.drained", spooled_rows=self.counts.spooled)
+                self._emit(events.SpoolDrained(self.counts.spooled))
         elif self._closed:
             lane.away = True  # the batches before ours are another lane's, and may take long
         else:
@@ -215,16 +220,18 @@ class Pipeline:
 
         Never gives up: even an error that waiting will not mend may be mended by a person, and the rows are kept.
         """
+        began_ns = clock.monotonic_ns()
         try:
             written = await lane.writer.write(batch.records, gaps=batch.gaps, marks=list(batch.marks.values()))
         except IngestError as error:
-            say = log.warning if isinstance(error, Retryable) else log.error
-            say("database.retry", error=str(error), held_rows=self.held_rows)
+            refused = events.DatabaseAway if isinstance(error, Retryable) else events.DatabaseRefuses
+            self._emit(refused(str(error), self.held_rows))
             lane.away = True
             if self._spool is not None and lane.queue:
                 await self._spill(lane)
             await asyncio.sleep(0.1 if self._closed else lane.backoff.next_seconds())
             return None
+        lane.took_ns = clock.monotonic_ns() - began_ns
         lane.away = False
         lane.backoff.reset()
         return written
@@ -258,10 +265,10 @@ class Pipeline:
                 try:
                     await self._on_disk(lambda spool, batches=batches: spool.append(batches))  # type: ignore[misc]
                 except SpoolError as error:
-                    log.error("spool.refuses", error=str(error), held_rows=self.held_rows)
+                    self._emit(events.SpoolRefuses(str(error), self.held_rows))
                     return False
                 if not lane.on_disk:
-                    log.warning("spool.filling", held_rows=self.held_rows, reason="the database is away or too slow")
+                    self._emit(events.SpoolFilling(self.held_rows))
                 lane.on_disk = True
                 lane.spills += 1
                 for batch in batches:
@@ -289,24 +296,29 @@ class Pipeline:
         if self.held_rows <= self._max_rows * 3 // 4 and self._queued_bytes <= self._max_bytes * 3 // 4:
             self._room.set()
 
-    def _count(self, batch: Batch, written: Written) -> None:
+    def _count(self, lane: _Lane, batch: Batch, written: Written) -> None:
         self.counts.stored += written.stored
         self.counts.duplicate += written.duplicate
         self.counts.rejected += written.rejected
-        self.counts.lag_ns = self._now_ns() - batch.opened_ns
+        now_ns = self._now_ns()
+        self.counts.lag_ns = now_ns - batch.opened_ns
         if not batch.records:
             return
-        log.debug(
-            "batch.committed",
-            table=batch.table.__name__,
-            rows=len(batch.records),
-            stored=written.stored,
-            duplicate=written.duplicate,
-            rejected=written.rejected,
-            lag_ms=self.counts.lag_ns // clock.MILLISECOND,
+        channel = NAME_OF[batch.table]
+        self._emit(
+            events.BatchCommitted(
+                channel,
+                batch.records,
+                written.stored,
+                written.duplicate,
+                written.rejected,
+                opened_ns=batch.opened_ns,
+                committed_ns=now_ns,
+                seconds=lane.took_ns / clock.SECOND,
+            )
         )
         if written.rejected:
-            log.warning("rows.rejected", table=batch.table.__name__, rows=written.rejected, see="ingest.rejected")
+            self._emit(events.RowsRejected(channel, written.rejected))
 
     def _enqueue_all(self, batches: Iterable[Batch]) -> None:
         for batch in batches:

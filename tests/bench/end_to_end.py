@@ -125,7 +125,8 @@ def daemon(
     config = folder / "ingest.toml"
     config.write_text(
         f'[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\nchannels = {json.dumps(channels)}\n'
-        f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n[log]\nformat = "json"\n'
+        f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n[http]\nport = 0\n'
+        '[log]\nformat = "json"\n'
     )
     environment = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
     command = [sys.executable, "-m", module, "run", "--config", str(config)]

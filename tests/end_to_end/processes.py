@@ -44,7 +44,7 @@ class Daemon:
         config.write_text(
             f'[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\n'
             f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n{venue_keys}'
-            f'[log]\nlevel = "debug"\nformat = "json"\n{extra}'
+            f'[http]\nport = 0\n[log]\nlevel = "debug"\nformat = "json"\n{extra}'
         )
         self.log_file = folder / "daemon.log"
         self.database_url = database_url

@@ -26,7 +26,10 @@ from ingest.errors import Exit
 FRAGMENTS = ("pl4nted", "s3cret")
 PASSWORD = "pl4nted%40s3cret"  # pl4nted@s3cret, as an address has it
 WAYS = ("environment", "own environment", "secret file", "credential", "toml")
-CONFIG = '[[collect]]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\n[log]\nlevel = "debug"\nformat = "json"\n'
+CONFIG = (
+    '[[collect]]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\n'
+    '[http]\nport = 0\n[log]\nlevel = "debug"\nformat = "json"\n'
+)
 START_SECONDS = 60.0
 
 CRASH_IN_DAEMON = """

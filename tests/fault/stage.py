@@ -33,6 +33,8 @@ silence_seconds = {silence_seconds}
 [spool]
 folder = "{spool}"
 max_bytes = {spool_max_bytes}
+[http]
+port = 0
 [log]
 level = "info"
 format = "json"

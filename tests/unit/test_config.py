@@ -9,10 +9,10 @@ from ingest.config.model import (
     Collect,
     Config,
     ExchangeSettings,
-    Log,
     Pipeline,
     Retention,
 )
+from ingest.config.operation import Log
 
 SECRET = "pl4nted"
 

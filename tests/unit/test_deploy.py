@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingest import daemon
-from ingest.config.model import Shutdown
+from ingest.config.operation import Shutdown
 from ingest.errors import Exit
 
 ROOT = Path(__file__).parents[2]

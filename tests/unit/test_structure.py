@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "ingest"
 LAYERS = [
     {"errors", "clock", "digits", "records", "retry"},
     {"config"},
-    {"log", "terminal", "embedded", "estimate"},
+    {"log", "events", "terminal", "embedded", "estimate"},
     {"exchanges"},
     {"store"},
     {"pipeline"},
