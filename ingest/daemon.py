@@ -16,7 +16,7 @@ import uvloop
 from aiohttp import web
 from msgspec import structs
 
-from ingest import clock, spooled, venues
+from ingest import clock, page, spooled, venues
 from ingest.collect.collector import Collector
 from ingest.collect.selection import Settings
 from ingest.config.model import Config
@@ -71,6 +71,7 @@ class Daemon:
             queue_max_bytes=settings.queue_max_bytes,
             spool=spool,
         )
+        self._page = page.Feed(url, page.Teller(self._pipeline, spool, queue_max_rows=settings.queue_max_rows))
         self._wanted = {settings.exchange: settings for settings in venues.settings(config)}
         self._intakes: dict[str, asyncio.Task[None]] = {}
         self._collectors: dict[str, Collector] = {}
@@ -108,6 +109,7 @@ class Daemon:
                 group.create_task(self._ask_for_announcements()),
                 group.create_task(self._say_progress()),
                 group.create_task(Maintenance(self._url).run()),
+                group.create_task(self._page.run()),
             ]
             self._intakes = {exchange: group.create_task(self._collect(exchange)) for exchange in self._wanted}
             loop.add_signal_handler(signal.SIGHUP, self._reload, group)
@@ -137,7 +139,7 @@ class Daemon:
 
     def _routes(self) -> list[web.RouteDef]:
         """What the HTTP server answers. Whoever shows something adds its routes here."""
-        return []
+        return page.routes(self._page)
 
     async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
         """Take what was received, deliver it or put it on disk, save the last states; count the lost rows."""

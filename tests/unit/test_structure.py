@@ -31,6 +31,7 @@ LAYERS = [
         "parquet",
         "export",
         "importing",
+        "page",
     }
     | {"directory"},
     {"simulator", "demo"},
