@@ -94,7 +94,7 @@ class Feed:
         self.period_seconds = period_seconds
         self._url = url
         self._facts = facts
-        self._clients: dict[Client, None] = {}
+        self.clients: dict[Client, None] = {}
         self._changed = asyncio.Event()
         self._overview = Overview()
         self._views: dict[Choice, View] = {}
@@ -105,30 +105,30 @@ class Feed:
 
     def enter(self) -> Client | None:
         """A new viewer, who gets the latest of everything; None when there are too many."""
-        if len(self._clients) >= self.max_clients:
+        if len(self.clients) >= self.max_clients:
             return None
         client = Client(self._changed)
         if self._latest:
             client.offer({**self._latest, "daemon": self._facts()})
-        self._clients[client] = None
+        self.clients[client] = None
         self._changed.set()
         return client
 
     def leave(self, client: Client) -> None:
-        self._clients.pop(client, None)
+        self.clients.pop(client, None)
 
     async def run(self) -> None:
         """Until cancelled; then every viewer is sent away."""
         try:
             while True:
-                if not self._clients:
+                if not self.clients:
                     await self._rest()
                 self._changed.clear()
                 await self._round()
                 await asyncio.sleep(min(_LEAST_SECONDS, self.period_seconds))
                 await self._pause()
         finally:
-            for client in self._clients:
+            for client in self.clients:
                 client.leave()
             await self._close()
 
@@ -139,7 +139,7 @@ class Feed:
         self._due.clear()
         self._views.clear()
         self._overview.rates.clear()
-        while not self._clients:
+        while not self.clients:
             self._changed.clear()
             await self._changed.wait()
 
@@ -171,7 +171,7 @@ class Feed:
             log.exception("page.failed")
             news["away"] = "the daemon could not read it; its log says why"
         self._latest.update({name: part for name, part in news.items() if name != "away"})
-        for client in self._clients:
+        for client in self.clients:
             own = {"market": markets[client.choice]} if client.choice in markets else {}
             client.offer({**news, **own, "daemon": self._facts()})
 
@@ -195,7 +195,7 @@ class Feed:
             news[name], self._due[name] = Raw(_encode(part)), now() + max(every_seconds, many)
 
     async def _read_markets(self, connection: AsyncConnection, markets: dict[Choice, Raw]) -> None:
-        chosen = {client.choice for client in self._clients if client.choice is not None}
+        chosen = {client.choice for client in self.clients if client.choice is not None}
         self._views = {choice: self._views.get(choice) or View(choice) for choice in chosen}
         for choice, view in self._views.items():
             markets[choice] = Raw(_encode(await view.look(connection)))

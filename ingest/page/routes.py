@@ -3,10 +3,10 @@
 Who may ask, and the headers of every reply, are decided by `ingest.operate.http`.
 """
 
-from hashlib import sha256
 from importlib.resources import files
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from ingest.page.feed import Feed
 from ingest.page.viewer import converse
@@ -22,22 +22,13 @@ _SEND_SECONDS = 10.0
 _HEARTBEAT_SECONDS = 20.0
 
 
-class _Asset:
-    """One file, read once."""
+def _asset(body: bytes, content_type: str) -> Handler:
+    """One file, read once at the start."""
 
-    def __init__(self, body: bytes, content_type: str) -> None:
-        self._body = body
-        self._type = content_type
-        self._etag = sha256(body).hexdigest()[:16]
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(body=body, content_type=content_type, charset="utf-8")
 
-    async def __call__(self, request: web.Request) -> web.Response:
-        known = request.if_none_match
-        reply = web.Response(status=304) if known and self._etag in {tag.value for tag in known} else self._whole()
-        reply.etag = self._etag
-        return reply
-
-    def _whole(self) -> web.Response:
-        return web.Response(body=self._body, content_type=self._type, charset="utf-8")
+    return answer
 
 
 def routes(feed: Feed, *, send_seconds: float = _SEND_SECONDS) -> list[web.RouteDef]:
@@ -64,5 +55,5 @@ def routes(feed: Feed, *, send_seconds: float = _SEND_SECONDS) -> list[web.Route
     for entry in sorted(files("ingest.page").joinpath("static").iterdir(), key=lambda file: file.name):
         suffix = entry.name[entry.name.rfind(".") :]
         path = "/" if entry.name == "index.html" else f"/page/{entry.name}"
-        made.append(web.get(path, _Asset(entry.read_bytes(), TYPES[suffix])))
+        made.append(web.get(path, _asset(entry.read_bytes(), TYPES[suffix])))
     return made

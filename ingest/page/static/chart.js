@@ -1,6 +1,6 @@
 // Candles with their volume as SVG. Each candle carries its stored digits, which the readout shows; positions alone are floats.
 import { setAttribute, setText, svg } from "./dom.js";
-import { clock, day, digits, moment, plainDigits } from "./format.js";
+import { clock, day, decimalsOf, digits, moment, plainDigits } from "./format.js";
 
 const RIGHT = 76, BOTTOM = 22, TOP = 8, VOLUME_SHARE = 0.2, LEAST_SLOTS = 48;
 
@@ -77,12 +77,12 @@ export class Chart {
   }
 
   lastPrice(width) {
-    const { last } = this.data;
+    const { last } = this.data, { decimals } = this.scale;
     if (!last) return;
     const at = this.scale.y(Number(last));
     this.line.append(svg("line", { x1: 0, x2: width - RIGHT, y1: at, y2: at }),
       svg("rect", { x: width - RIGHT + 2, y: at - 10, width: RIGHT - 2, height: 20, rx: 3 }),
-      svg("text", { x: width - RIGHT + 8, y: at + 4 }, plainDigits(last.includes(".") ? last.replace(/\.?0+$/, "") : last)));
+      svg("text", { x: width - RIGHT + 8, y: at + 4 }, plainDigits(last, decimals)));
   }
 
   point(event) {
@@ -113,7 +113,9 @@ export class Chart {
     const { candles } = this.data, candle = candles[index ?? candles.length - 1];
     if (!candle) { this.readout.replaceChildren(); return; }
     const [time, open, high, low, close, volume, trades] = candle;
-    const parts = [["", moment(time * 1000)], ["O", digits(open)], ["H", digits(high)], ["L", digits(low)], ["C", digits(close)], ["V", digits(volume)]];
+    const parts = [["", moment(time * 1000)], ["V", digits(volume)]];
+    const prices = { O: open, H: high, L: low, C: close }, decimals = decimalsOf(Object.values(prices));
+    parts.splice(1, 0, ...Object.entries(prices).map(([label, price]) => [label, digits(price, decimals)]));
     if (trades !== null) parts.push(["trades", trades.toLocaleString("en-US")]);
     this.readout.replaceChildren(...parts.map(([label, value]) => {
       const part = document.createElement("span");

@@ -1,20 +1,20 @@
 // Numbers of an exchange are its own digits: they are grouped, never rounded. Numbers of ours are rounded to be read.
 import { h } from "./dom.js";
 
-// "64000.10000000" as 64,000.1 and dimmed zeros: every stored digit stands there, the eye sees those that count.
-export function digits(text) {
-  const [whole, fraction] = text.split(".");
-  const grouped = group(whole);
-  if (fraction === undefined) return h("span", {}, grouped);
-  const kept = fraction.replace(/0+$/, "");
-  const zeros = fraction.slice(kept.length);
-  return h("span", {}, kept ? `${grouped}.${kept}` : grouped, zeros ? h("span", { class: "zeros" }, (kept ? "" : ".") + zeros) : null);
+// How many decimals the numbers of a column need; what all of them end in beyond is zeros, with which venues pad.
+export function decimalsOf(texts) {
+  return Math.max(0, ...texts.map((text) => (text.split(".")[1] ?? "").replace(/0+$/, "").length));
 }
 
-export function plainDigits(text) {
-  const [whole, fraction] = text.split(".");
-  return fraction === undefined ? group(whole) : `${group(whole)}.${fraction}`;
+// "64000.10000000" to two decimals is 64,000.10: zeros are left out or dimmed, no other digit ever is.
+export function digits(text, decimals = 0) {
+  const [whole, fraction = ""] = text.split(".");
+  const kept = fraction.replace(/0+$/, "");
+  const zeros = fraction.slice(kept.length, Math.max(decimals, kept.length));
+  return h("span", { title: text }, kept ? `${group(whole)}.${kept}` : group(whole), zeros ? h("span", { class: "zeros" }, (kept ? "" : ".") + zeros) : null);
 }
+
+export const plainDigits = (text, decimals = 0) => digits(text, decimals).textContent;
 
 const group = (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ",");
 
@@ -23,8 +23,7 @@ export const count = (number) => Math.round(number).toLocaleString("en-US");
 export function rate(perSecond) {
   if (perSecond === null || perSecond === undefined) return "–";
   if (perSecond >= 100) return `${count(perSecond)}/s`;
-  if (perSecond >= 1) return `${perSecond.toFixed(1)}/s`;
-  return perSecond === 0 ? "0/s" : `${(perSecond * 60).toFixed(1)}/min`;
+  return perSecond >= 0.1 || perSecond === 0 ? `${perSecond.toFixed(1)}/s` : `${(perSecond * 60).toFixed(1)}/min`;
 }
 
 export function milliseconds(number) {

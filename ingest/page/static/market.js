@@ -1,7 +1,7 @@
 // The chart's card: which instrument, its candles, its order book, its last trades.
 import { Chart } from "./chart.js";
 import { byId, h, setAttribute, setEmpty, setText } from "./dom.js";
-import { clock, digits, intervalName, moment, parseInterval, span } from "./format.js";
+import { clock, decimalsOf, digits, intervalName, moment, parseInterval, span } from "./format.js";
 
 const INTERVALS = ["5s", "1m", "5m", "15m", "1h", "4h", "1d", "1w"];
 
@@ -22,7 +22,7 @@ export class Market {
     this.mark();
   }
 
-  // The instruments to choose from; the first choice is one that has candles and is live.
+  // The instruments to choose from; the first choice is the one that is traded most.
   offer(streams) {
     const found = new Map();
     for (const stream of streams) {
@@ -37,7 +37,7 @@ export class Market {
       ...[...symbols].map((symbol) => h("option", { value: `${exchange} ${symbol}` }, `${symbol}  ·  ${exchange}`)))));
     select.disabled = false;
     if (!this.choice.exchange) {
-      const first = streams.find((stream) => stream.channel === "candles" && stream.state === "live") ?? streams[0];
+      const first = streams.reduce((best, stream) => (worth(stream) > worth(best) ? stream : best));
       this.choice = { ...this.choice, exchange: first.exchange, symbol: first.symbol };
       this.changed(false);
     }
@@ -94,7 +94,8 @@ export class Market {
   }
 
   price(last, candles) {
-    byId("last-price").replaceChildren(last ? digits(last) : "");
+    const decimals = decimalsOf(candles.slice(-20).map((candle) => candle[4]));
+    byId("last-price").replaceChildren(last ? digits(last, decimals) : "");
     const before = this.previous;
     this.previous = last;
     if (last && before && last !== before) byId("last-price").className = Number(last) > Number(before) ? "up" : "down";
@@ -107,6 +108,8 @@ export class Market {
   }
 }
 
+const worth = (stream) => ({ trades: 2, candles: 1 }[stream.channel] ?? 0) * 1e15 + stream.rows_stored;
+
 function showBook(book, error) {
   const empty = !book || !(book.bid_prices.length + book.ask_prices.length);
   const why = "No order book was stored in the last day. Collect the channel book of this instrument to see it.";
@@ -116,12 +119,13 @@ function showBook(book, error) {
   setText(byId("book-note"), `${clock(Date.parse(book.time))}${book.in_sync ? "" : ", out of sync"}`);
   const asks = sums(book.ask_prices, book.ask_amounts), bids = sums(book.bid_prices, book.bid_amounts);
   const most = Math.max(...[...asks, ...bids].map((level) => level.sum), 0) || 1;
+  const prices = decimalsOf([...book.ask_prices, ...book.bid_prices]), amounts = decimalsOf([...book.ask_amounts, ...book.bid_amounts]);
   const row = (side) => (level) => {
-    const made = h("tr", { class: side }, h("td", {}, digits(level.price)), h("td", {}, digits(level.amount)), h("td", {}, short(level.sum)));
+    const made = h("tr", { class: side }, h("td", {}, digits(level.price, prices)), h("td", {}, digits(level.amount, amounts)), h("td", {}, short(level.sum)));
     made.style.setProperty("--fill", `${(level.sum / most * 100).toFixed(1)}%`);
     return made;
   };
-  const spread = h("tr", { class: "spread" }, h("td", { colspan: "3" }, "spread ", book.spread ? digits(book.spread) : "–"));
+  const spread = h("tr", { class: "spread" }, h("td", { colspan: "3" }, "spread ", book.spread ? digits(book.spread, prices) : "–"));
   byId("book").tBodies[0].replaceChildren(...asks.reverse().map(row("ask")), spread, ...bids.map(row("bid")));
 }
 
@@ -136,9 +140,10 @@ function showTrades(trades, error) {
   const why = "No trade of this instrument is stored yet.";
   setEmpty(byId("trades-empty"), trades.length || error ? null : why);
   byId("trades").toggleAttribute("hidden", !trades.length);
+  const prices = decimalsOf(trades.map((trade) => trade[2])), amounts = decimalsOf(trades.map((trade) => trade[3]));
   byId("trades").tBodies[0].replaceChildren(...trades.map(([time, side, price, amount]) => h("tr", { class: side ?? "" },
-    h("td", {}, h("span", { class: "mark", role: "img", "aria-label": side ?? "side not known" }, { buy: "▲", sell: "▼" }[side] ?? "·"), digits(price)),
-    h("td", {}, digits(amount)), h("td", { title: `${moment(time * 1000)} UTC` }, clock(time * 1000)))));
+    h("td", {}, h("span", { class: "mark", role: "img", "aria-label": side ?? "side not known" }, { buy: "▲", sell: "▼" }[side] ?? "·"), digits(price, prices)),
+    h("td", {}, digits(amount, amounts)), h("td", { title: `${moment(time * 1000)} UTC` }, clock(time * 1000)))));
 }
 
 function noCandles(exchange, symbol, seconds) {

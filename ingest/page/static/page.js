@@ -65,7 +65,7 @@ function facts(daemon) {
   setText(byId("figure-rate"), to[0] > from[0] ? rate((to[1] - from[1]) / (to[0] - from[0]) * 1000) : "–");
   setText(byId("note-rate"), `${count(daemon.stored)} since the start${daemon.rejected ? `, ${count(daemon.rejected)} rejected` : ""}`);
   setText(byId("figure-lag"), daemon.stored ? milliseconds(daemon.lag_ms) : "–");
-  setText(byId("note-lag"), `${count(daemon.held_rows)} rows in memory, of ${count(daemon.queue_max_rows)}`);
+  setText(byId("note-lag"), `${count(daemon.held_rows)} rows wait in memory`);
   setText(byId("figure-spool"), bytes(daemon.spool_rows ? daemon.spool_bytes : 0));
   setText(byId("note-spool"), daemon.spool_rows ? `${count(daemon.spool_rows)} rows, ${(daemon.spool_bytes / daemon.spool_max_bytes * 100).toFixed(1)} % of the spool`
     : `spool empty, ${bytes(daemon.spool_max_bytes)} of room`);

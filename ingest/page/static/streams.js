@@ -104,15 +104,16 @@ function row(venue, symbol, streams) {
   for (const stream of streams) {
     let cell = made.cells.get(stream.channel);
     if (!cell) {
-      cell = { dot: h("span", { class: "dot", "aria-hidden": "true" }), name: h("b", {}, stream.channel), state: h("span", { class: "state" }), figures: h("span", { class: "figure" }) };
-      cell.element = h("li", { class: "stream", "data-stream": `${stream.exchange} ${stream.symbol} ${stream.channel}` }, cell.dot, cell.name, cell.state, cell.figures);
+      cell = { dot: h("span", { class: "dot", "aria-hidden": "true" }), name: h("b", {}, stream.channel), state: h("span", { class: "state" }), rate: h("span", { class: "figure" }), lag: h("span", { class: "lag" }) };
+      cell.element = h("li", { class: "stream", "data-stream": `${stream.exchange} ${stream.symbol} ${stream.channel}` }, cell.dot, cell.name, cell.state, cell.rate, cell.lag);
       made.cells.set(stream.channel, cell);
       made.list.append(cell.element);
     }
     cell.stream = stream;
     setAttribute(cell.element, "data-state", stream.only_imported ? "imported" : stream.state);
     setText(cell.state, stream.only_imported ? "imported" : stream.state === "live" ? "" : stream.state);
-    setText(cell.figures, figures(stream));
+    setText(cell.rate, speed(stream));
+    setText(cell.lag, stream.state === "live" && stream.lag_seconds !== null ? milliseconds(stream.lag_seconds * 1000) : "");
     setAttribute(cell.element, "title", title(stream));
   }
   for (const [channel, cell] of made.cells) {
@@ -120,10 +121,11 @@ function row(venue, symbol, streams) {
   }
 }
 
-function figures(stream) {
-  if (stream.state !== "live") return stream.committed_seconds === null ? "" : `last ${span(stream.committed_seconds)} ago`;
-  if (stream.lag_seconds === null) return "nothing yet";
-  return `${rate(stream.rows_per_second)}  ${milliseconds(stream.lag_seconds * 1000)}`;
+// What comes seldom is told by when it came last.
+function speed(stream) {
+  if (stream.committed_seconds === null) return stream.state === "live" ? "nothing yet" : "";
+  if (stream.state === "live" && stream.rows_per_second >= 0.1) return rate(stream.rows_per_second);
+  return `${span(stream.committed_seconds)} ago`;
 }
 
 function title(stream) {

@@ -29,7 +29,7 @@ export function showDatabase(part) {
   const body = byId("database-body");
   if (part.error) { body.replaceChildren(h("p", { class: "empty" }, part.error)); return; }
   const { server, tables, jobs } = part;
-  setText(byId("database-facts"), `${server.database}: PostgreSQL ${server.postgresql}, TimescaleDB ${server.timescaledb} `
+  setText(byId("database-facts"), `${server.database}: PostgreSQL ${server.postgresql.split(" ")[0]}, TimescaleDB ${server.timescaledb} `
     + `${server.edition} edition, schema ${server.migration}`);
   const failed = jobs.filter((job) => job.last_status === "failed").length;
   const verdict = failed ? `${count(failed)} failed` : jobs.some((job) => job.last_status) ? "all went well" : "none has run yet";
@@ -37,7 +37,7 @@ export function showDatabase(part) {
   body.replaceChildren(
     tables.length ? table(
       [["Table", ""], ["Size", "num"], ["Rows, about", "num"], ["Chunks", "num wide"], ["Compressed", "num wide"], ["From", "num wide"]],
-      tables.map((row) => [row.name, bytes(row.bytes), count(row.rows_estimate), row.chunks ? count(row.chunks) : "–",
+      tables.map((row) => [row.name, bytes(row.bytes), row.rows_estimate ? count(row.rows_estimate) : "–", row.chunks ? count(row.chunks) : "–",
         row.compression_ratio ? `${count(row.compressed_chunks)}, ${row.compression_ratio.toFixed(1)} ×` : "–", row.oldest ? isoMoment(row.oldest).slice(0, 10) : "–"]))
       : h("p", { class: "empty" }, "No table holds a row yet."),
     h("details", opened ? { open: "" } : {}, h("summary", {}, `${count(jobs.length)} policies keep the tables, `, pill(failed ? "failed" : "ok", verdict)),
