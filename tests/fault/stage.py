@@ -34,7 +34,7 @@ silence_seconds = {silence_seconds}
 folder = "{spool}"
 max_bytes = {spool_max_bytes}
 [http]
-port = 0
+{http}
 [log]
 level = "info"
 format = "json"
@@ -66,6 +66,7 @@ class Stage:
         silence_seconds: float = 60.0,
         spool_max_bytes: int = 1_000_000_000,
         within: Sequence[str] = (),
+        http: str = "port = 0",
         extra: str = "",
     ) -> None:
         self.venue = venue
@@ -83,6 +84,7 @@ class Stage:
             "ping_seconds": ping_seconds,
             "silence_seconds": silence_seconds,
             "spool_max_bytes": spool_max_bytes,
+            "http": http,
             "extra": extra,
         }
         self.configure(block() if collect is None else collect)
