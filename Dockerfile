@@ -35,6 +35,6 @@ USER 10001:10001
 WORKDIR /var/lib/ingest
 VOLUME /var/lib/ingest
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=20s --start-period=120s --retries=3 CMD ["ingest", "status", "--check"]
+HEALTHCHECK --interval=30s --timeout=20s --start-period=120s --retries=3 CMD ["ingest", "health"]
 ENTRYPOINT ["ingest"]
 CMD ["run"]

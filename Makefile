@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-long test-fault test-backfill test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
+        test test-long test-fault test-backfill test-page test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,7 +108,7 @@ doctor: setup ## Examine the database and its server; say what to do
 
 # Most tests wait for processes and servers, so more workers than cores are no waste.
 test: setup-dev ## The test suite, on a real TimescaleDB (one for each of its workers)
-	$(BIN)/pytest --numprocesses 4 --dist worksteal -m 'not long'
+	$(BIN)/pytest --numprocesses 4 --dist worksteal -m 'not long and not page'
 
 test-long: setup-dev ## What takes too long for every day: more forms of the same scenarios
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -m long
@@ -118,6 +118,16 @@ test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends wi
 
 test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
 	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
+
+test-page: $(VENV)/.page ## The status page in headless Chromium (SHOT=docs/images/status.png takes the README's picture)
+	$(if $(SHOT),SHOT=$(SHOT)) $(BIN)/pytest tests/page
+
+# Chromium is the distribution's own; who is not root installs it by hand, else the tests say so and skip.
+$(VENV)/.page: $(VENV)/.dev
+	$(PIP) --editable '.[dev,page]'
+	@command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || \
+	  { apt-get update -qq && apt-get install -y --no-install-recommends chromium fonts-dejavu-core; }
+	@touch $@
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community

@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import socket
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -24,8 +25,12 @@ from ingest.errors import ConfigError, Exit, Fatal, IngestError
 from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.rest import Rest
 from ingest.maintain import Maintenance
-from ingest.operate import systemd
+from ingest.operate import health, systemd
+from ingest.operate.figures import Figures
+from ingest.operate.gauges import Gauges
 from ingest.operate.http import HttpServer
+from ingest.operate.metrics import Metrics
+from ingest.operate.states import States
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.inherited import ahead
 from ingest.pipeline.pipeline import Pipeline
@@ -35,12 +40,10 @@ from ingest.repair.repair import Repair
 from ingest.retry import Backoff
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.queue import Queue
-from ingest.store.registry import Registry, State
+from ingest.store.registry import Registry
 
 log = structlog.get_logger()
 
-_STATES_SECONDS = 1.0
-_HEALTH_SECONDS = 5.0
 _ANNOUNCEMENT_SECONDS = 300.0
 _PROGRESS_SECONDS = 60.0
 _CLOSE_SECONDS = 15.0  # after the deadline: the last states, the connections
@@ -59,6 +62,10 @@ class Daemon:
         self._load = load
         self._instruments: dict[int, Instrument] = {}
         self._registry = Registry(url)
+        self._refused: str | None = None  # why the configuration that was read again is not in force
+        self._collectors: dict[str, Collector] = {}
+        self._states = States(self._registry, self._collectors)
+        self._metrics = Metrics(self._instruments, shard=f"{config.shard.number}/{config.shard.of}")
         settings = config.pipeline
         self._pipeline = Pipeline(
             [CopyWriter(url, role=f"writer {i}", instruments=self._instruments) for i in range(settings.writers)],
@@ -70,11 +77,15 @@ class Daemon:
             queue_max_rows=settings.queue_max_rows,
             queue_max_bytes=settings.queue_max_bytes,
             spool=spool,
+            emit=self._metrics.emit,
         )
         self._page = page.Feed(url, page.Teller(self._pipeline, spool, queue_max_rows=settings.queue_max_rows))
+        self._figures = Figures(url, spool.folder)
+        gauges = Gauges(self._collectors, self._pipeline, spool, queue_max_rows=settings.queue_max_rows)
+        for figures in (gauges, self._figures):
+            self._metrics.registry.register(figures)
         self._wanted = {settings.exchange: settings for settings in venues.settings(config)}
         self._intakes: dict[str, asyncio.Task[None]] = {}
-        self._collectors: dict[str, Collector] = {}
         self._stopping = asyncio.Event()
         self._manager = systemd.Notifier.from_environment()
 
@@ -104,8 +115,10 @@ class Daemon:
             helpers = [
                 group.create_task(self._pipeline.seal_by_age()),
                 group.create_task(self._pipeline.spill_over()),
-                group.create_task(self._save_states()),
-                group.create_task(self._save_health()),
+                group.create_task(self._states.save()),
+                group.create_task(self._states.save_health()),
+                group.create_task(self._figures.run()),
+                group.create_task(self._metrics.watch_loop()),
                 group.create_task(self._ask_for_announcements()),
                 group.create_task(self._say_progress()),
                 group.create_task(Maintenance(self._url).run()),
@@ -139,7 +152,16 @@ class Daemon:
 
     def _routes(self) -> list[web.RouteDef]:
         """What the HTTP server answers. Whoever shows something adds its routes here."""
-        return page.routes(self._page)
+        return [*page.routes(self._page), *health.routes(self._parts), self._metrics.route()]
+
+    def _parts(self) -> health.Parts:
+        """What `/ready` tells."""
+        streams = Counter(state for state, _ in self._states.current().values())
+        return {
+            "configuration": health.Part(self._refused is None, self._refused or "in force"),
+            **self._figures.parts(),
+            "streams": health.streams_part(streams),
+        }
 
     async def _finish(self, deliveries: list[asyncio.Task[None]], deadline: float) -> int:
         """Take what was received, deliver it or put it on disk, save the last states; count the lost rows."""
@@ -162,7 +184,7 @@ class Daemon:
             return self._pipeline.held_rows
         try:
             async with asyncio.timeout_at(max(deadline, loop.time() + 1.0)):
-                await self._save_last_states()
+                await self._states.save_last()
         except TimeoutError:
             log.warning("states.not_saved", error="the database did not answer in time")
         return len(unfinished)  # what such a venue had still sent cannot be counted, but it is not nothing
@@ -183,10 +205,13 @@ class Daemon:
             config = self._load()
         except IngestError as error:
             log.error("reload.refused", error=str(error), remedy="the daemon goes on as it was")
+            self._refused = f"the new one was refused: {error}"
             self._manager.ready("the configuration was refused; see the log")
             return
         if config.model_copy(update={"collect": self._config.collect}) != self._config:
             log.warning("reload.partial", remedy="only [[collect]] is taken over; restart for the other changes")
+            config = self._config.model_copy(update={"collect": config.collect})
+        self._refused = None
         wanted = {settings.exchange: settings for settings in venues.settings(config)}
         for exchange, settings in self._wanted.items():
             subscriptions = wanted[exchange].subscriptions if exchange in wanted else ()
@@ -232,6 +257,7 @@ class Daemon:
             load=venues.listing(self._config, exchange),
             register=lambda instruments: self._registry.register_instruments(exchange, instruments, complete=True),
             admit=self._admit,
+            emit=self._metrics.emit,
             repair=lambda rest, adapter: self._repair(exchange, rest, adapter),
             **venues.lines(self._config, exchange),
         )
@@ -256,34 +282,6 @@ class Daemon:
             await queue.close()
             await writer.close()
 
-    async def _save_states(self) -> None:
-        """Write each stream's state to the database when it changes."""
-        saved: dict[Stream, tuple[State, str | None]] = {}
-        while True:
-            await asyncio.sleep(_STATES_SECONDS)
-            current = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
-            changed = {stream: state for stream, state in current.items() if saved.get(stream) != state}
-            try:
-                await self._registry.save_states(changed)
-                saved.update(changed)
-            except IngestError as error:
-                log.warning("states.not_saved", error=str(error))
-            except Exception:
-                log.exception("states.not_saved")  # delivery goes on without it
-
-    async def _save_health(self) -> None:
-        """Write how each venue is, every few seconds."""
-        while True:
-            await asyncio.sleep(_HEALTH_SECONDS)
-            for exchange, collector in list(self._collectors.items()):
-                health = collector.health
-                try:
-                    await self._registry.save_health(exchange, *structs.astuple(health))
-                except IngestError as error:
-                    log.warning("health.not_saved", exchange=exchange, error=str(error))
-                except Exception:
-                    log.exception("health.not_saved", exchange=exchange)
-
     async def _ask_for_announcements(self) -> None:
         """Ask each venue for maintenance of its own, where it tells."""
         while True:
@@ -293,17 +291,6 @@ class Daemon:
                 except Exception:
                     log.exception("announcement.failed", exchange=exchange)  # collecting goes on without it
             await asyncio.sleep(_ANNOUNCEMENT_SECONDS)
-
-    async def _save_last_states(self) -> None:
-        states = {stream: state for c in self._collectors.values() for stream, state in c.states.items()}
-        try:
-            await self._registry.save_states(states)
-            for exchange in self._collectors:
-                await self._registry.save_health(exchange, "stopped", "the daemon ended", None, None)
-        except IngestError as error:
-            log.warning("states.not_saved", error=str(error))
-        finally:
-            await self._registry.close()
 
     async def _say_progress(self) -> None:
         before, counts = 0, self._pipeline.counts

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 
 from ingest import clock
 from ingest.collect.collector import Call, Connect
-from ingest.collect.selection import Settings, Subscription
+from ingest.collect.selection import Settings, Share, Subscription
 from ingest.config.model import Config
 from ingest.exchanges import ADAPTERS, REST_URLS, adapter_of
 from ingest.exchanges.adapter import Adapter, Options
@@ -44,6 +44,7 @@ def settings_of(config: Config, exchange: str, subscriptions: tuple[Subscription
         ping_seconds=config.sessions.ping_seconds,
         silence_ns=int(config.sessions.silence_seconds * clock.SECOND),
         proxy=_secret(config.exchanges[exchange].proxy),
+        share=Share(config.shard.number, config.shard.of),
     )
 
 

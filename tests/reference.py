@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ingest.config.keys import reference_table
+from ingest.operate import catalogue
 from ingest.reference import command_reference, exit_codes
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -14,10 +15,14 @@ def main() -> None:
     text = commands.read_text()
     text = f"{text.partition('## Commands')[0]}## Commands\n\n{command_reference()}"
     commands.write_text(re.sub(r"(## Exit codes\n\n)(\|.*\n)+", lambda found: f"{found[1]}{exit_codes()}", text))
-    keys = FOLDER / "configuration.md"
-    head = reference_table().splitlines()[0]
-    table = re.compile(re.escape(head) + r"\n(\|.*\n)+")
-    keys.write_text(table.sub(lambda _: reference_table().rstrip("\n") + "\n", keys.read_text()))
+    _write_table(FOLDER / "configuration.md", reference_table())
+    _write_table(FOLDER / "metrics.md", catalogue.reference_table())
+
+
+def _write_table(file: Path, table: str) -> None:
+    """In place of the one with the same head."""
+    old = re.compile(re.escape(table.splitlines()[0]) + r"\n(\|.*\n)+")
+    file.write_text(old.sub(lambda _: table, file.read_text()))
 
 
 if __name__ == "__main__":

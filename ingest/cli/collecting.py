@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.cli.options import ConfigFile, configured_url, load, load_for, say
+from ingest.cli.options import ConfigFile, configured_url, load, load_for, say, share
 from ingest.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,13 +19,23 @@ def run(
     config: ConfigFile = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="Of n daemons with one configuration, the share of this one: 1/3, 2/3, 3/3.")
+    ] = None,
 ) -> None:
     """Collect until SIGTERM or Ctrl-C; a second signal ends at once. SIGHUP reads the configuration again."""
     from ingest import daemon, log
     from ingest.store import migrate, provision
 
     def read() -> "Loaded":
-        return load(config, required=True, overrides={"log.level": log_level, "log.format": log_format})
+        number, of = (None, None) if shard is None else share(shard)
+        flags: dict[str, object] = {
+            "log.level": log_level,
+            "log.format": log_format,
+            "shard.number": number,
+            "shard.of": of,
+        }
+        return load(config, required=True, overrides=flags)
 
     loaded = read()
     log.configure(loaded.config.log.level, loaded.config.log.format)
@@ -115,6 +125,20 @@ def status(
     if check:
         raise typer.Exit(streams.check(url, Console(stderr=True)))
     raise typer.Exit(streams.show(url, watch=watch, as_json=as_json, console=Console()))
+
+
+@commands.command()
+def health(config: ConfigFile = None) -> None:
+    """Ask the running daemon, on this machine, whether it is ready: 0 if it is, 1 if not, 3 without an answer.
+
+    For containers and monitors. It asks `/ready` at the `[http]` address; what is wrong goes to standard error.
+    """
+    from ingest.operate import health as asking
+
+    code, reason = asking.ask(load(config).config.http)
+    if reason:
+        say(f"ingest: {reason}")
+    raise typer.Exit(code)
 
 
 @commands.command()

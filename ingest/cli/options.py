@@ -50,3 +50,13 @@ def configured_url(loaded: "Loaded") -> str | None:
 
 def say(line: str) -> None:
     print(line, file=sys.stderr)
+
+
+def share(text: str) -> tuple[int, int]:
+    """`--shard 2/3` → (2, 3). Raises ConfigError."""
+    from ingest.errors import ConfigError
+
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise ConfigError(f"--shard {text}: write i/n, which of how many daemons: 1/3, 2/3 or 3/3 of three")
+    return int(number), int(of)

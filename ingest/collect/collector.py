@@ -163,8 +163,10 @@ class Collector:
             self._preparing = None
         adapter = self._any
         limits, settings = adapter.limits, self._settings
-        self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
-        limiter = Limiter(limits.weight_per_minute)
+        # What the venue allows an address is shared by all daemons: they may be behind one.
+        connections = limits.connections_per_window * 60 / limits.connection_window_seconds
+        self._slots = Limiter(max(1, int(connections / settings.share.of)))
+        limiter = Limiter(max(1, limits.weight_per_minute // settings.share.of))
         async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self.rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
+from hashlib import blake2b
 
 import structlog
 from msgspec import Struct
@@ -23,6 +24,18 @@ class Subscription(Struct, frozen=True):
     where_offered: bool = False  # of each symbol those that the venue has; the others were not asked for by name
 
 
+class Share(Struct, frozen=True):
+    """What one of several daemons takes of each venue: part `number`, from 1, of `of`."""
+
+    number: int = 1
+    of: int = 1
+
+    def takes(self, exchange: str, symbol: str) -> bool:
+        """Whether the symbol, with all its channels, is this daemon's. The same in each process and each version."""
+        digest = blake2b(f"{exchange} {symbol}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big") % self.of == self.number - 1
+
+
 class Settings(Struct, frozen=True):
     """How a venue is collected."""
 
@@ -35,6 +48,7 @@ class Settings(Struct, frozen=True):
     ping_seconds: float = PING_SECONDS
     silence_ns: int = FLOOR_NS
     proxy: str | None = None
+    share: Share = Share()
 
 
 Offers = Callable[[Instrument], Collection[Channel]]
@@ -55,12 +69,16 @@ def names(settings: Settings, stream: Stream) -> bool:
 
 
 def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
-    """Whether some symbol or glob of the subscriptions has no stream: the venue may list it later."""
+    """Whether some symbol or glob of the subscriptions has no stream: the venue may list it later.
+
+    A symbol that is another daemon's has none here.
+    """
     symbols = {stream.instrument.symbol for stream in streams}
     return any(
         not any(fnmatchcase(symbol, pattern) for symbol in symbols)
         for subscription in settings.subscriptions
         for pattern in subscription.symbols
+        if not _is_name(pattern) or settings.share.takes(settings.exchange, pattern)
     )
 
 
@@ -79,7 +97,8 @@ def withdrawn(streams: Collection[Stream], listed: Mapping[str, bool]) -> dict[S
 def select(
     settings: Settings, listed: Sequence[Instrument], offers: Offers = everything
 ) -> list[tuple[Instrument, Channel]]:
-    """The listed instruments and channels that the subscriptions name, each once, in the order of the listing.
+    """The listed instruments and channels that the subscriptions name and that are this daemon's, each once, in the
+    order of the listing.
 
     A symbol that the venue does not list is logged with the nearest one that it does, and a channel that it does not
     offer with those that it does; the rest goes on: one delisting must not keep a daemon from starting.
@@ -113,4 +132,10 @@ def select(
                     channel=channel,
                     remedy=f"it offers {', '.join(offers(instrument)) or 'nothing'} of this symbol",
                 )
-    return list(wanted.values())
+    share = settings.share
+    return [one for one in wanted.values() if share.takes(settings.exchange, one[0].symbol)]
+
+
+def _is_name(pattern: str) -> bool:
+    """No glob."""
+    return not any(sign in pattern for sign in "*?[")

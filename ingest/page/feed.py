@@ -28,7 +28,7 @@ PERIOD_SECONDS = 1.0
 _LEAST_SECONDS = 0.25  # between two rounds, however often viewers change their choice
 _PATIENCE_SECONDS = 8.0  # for one round: a server that has gone without a word
 _STREAMS_A_SECOND = 500  # 2,000 streams are told every four seconds
-_TOO_SLOW_SECONDS = 60.0
+_ASK_AGAIN_SECONDS = 60.0
 _encode = msgspec.json.Encoder().encode
 _TOO_SLOW = Raw(_encode({"error": "The database takes too long to tell. It is asked again in a minute."}))
 
@@ -189,7 +189,11 @@ class Feed:
             try:
                 part = await read(connection)
             except errors.QueryCanceled:
-                news[name], self._due[name] = _TOO_SLOW, now() + _TOO_SLOW_SECONDS
+                news[name], self._due[name] = _TOO_SLOW, now() + _ASK_AGAIN_SECONDS
+                continue
+            except errors.InsufficientPrivilege as error:
+                words = f"The daemon's login may not read it: {error.diag.message_primary}."
+                news[name], self._due[name] = Raw(_encode({"error": words})), now() + _ASK_AGAIN_SECONDS
                 continue
             many = len(part.streams) / _STREAMS_A_SECOND if isinstance(part, Streams) else 0.0
             news[name], self._due[name] = Raw(_encode(part)), now() + max(every_seconds, many)

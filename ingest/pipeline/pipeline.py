@@ -103,6 +103,7 @@ class Pipeline:
         self._unbounded = False
         self.held_rows = 0  # in memory: neither committed nor on disk
         self.counts = Counts()
+        self.spooling_since_ns = now_ns()  # while something is on disk: since when, or the start
 
     @property
     def held_bytes(self) -> int:
@@ -262,6 +263,8 @@ class Pipeline:
         async with self._spilling:
             while self._spool is not None and lane.queue:
                 batches = list(islice(lane.queue, _SPILLED_AT_ONCE))
+                if not self._spool.batches:
+                    self.spooling_since_ns = self._now_ns()
                 try:
                     await self._on_disk(lambda spool, batches=batches: spool.append(batches))  # type: ignore[misc]
                 except SpoolError as error:

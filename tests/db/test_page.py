@@ -22,6 +22,7 @@ from ingest.store.copy_writer import CopyWriter
 from ingest.store.database import connect
 from ingest.store.sqlfiles import query
 from tests.conftest import Fetch
+from tests.db.logins import login
 from tests.db.rollup_data import maintain, this_minute
 from tests.db.support import NOON, Proxy, book, candle, moment, trade, trades
 
@@ -188,7 +189,8 @@ async def test_gaps_are_counted_and_those_to_repair_come_first(
 
 async def test_streams_and_venues(writer: CopyWriter, connection: AsyncConnection, fetch: Fetch) -> None:
     fetch(
-        "INSERT INTO ingest.exchange_status (exchange_id, state, since, checked_at) SELECT exchange_id, 'online', now(), now() FROM ingest.exchanges"
+        "INSERT INTO ingest.exchange_status (exchange_id, state, since, checked_at)"
+        " SELECT exchange_id, 'online', now(), now() FROM ingest.exchanges"
     )
     await writer.write(trades(7))
     shown = await Overview().streams(connection)
@@ -240,7 +242,10 @@ async def test_a_viewer_gets_every_part_and_then_what_is_new(writer: CopyWriter,
 
 
 async def test_nobody_looks_and_no_connection_is_held(instruments: object, database_url: str, fetch: Fetch) -> None:
-    statement = "SELECT count(*)::int FROM pg_stat_activity WHERE application_name = 'ingest page' AND datname = current_database()"
+    statement = (
+        "SELECT count(*)::int FROM pg_stat_activity"
+        " WHERE application_name = 'ingest page' AND datname = current_database()"
+    )
     feed = Feed(database_url, lambda: FACTS, period_seconds=0.02)
     async with asyncio.TaskGroup() as group, asyncio.timeout(60):
         running = group.create_task(feed.run())
@@ -251,7 +256,7 @@ async def test_nobody_looks_and_no_connection_is_held(instruments: object, datab
         await told(client, "streams")
         assert fetch(statement) == [(1,)]
         feed.leave(client)
-        while fetch(statement) != [(0,)]:
+        while fetch(statement) != [(0,)]:  # noqa: ASYNC110 - the server tells of no event
             await asyncio.sleep(0.02)
         running.cancel()
 
@@ -288,6 +293,26 @@ async def test_viewers_of_one_chart_cost_one_reading(
             await told(client, "market")
         running.cancel()
     assert looks == [MINUTES]
+
+
+async def test_the_daemons_own_role_may_read_all_of_it(instruments: object, database_url: str) -> None:
+    with login(database_url, "ingest_writer") as url:
+        async with following(url, MINUTES) as client:
+            for part in ("streams", "gaps", "database", "market"):
+                assert "error" not in (await told(client, part)) or part == "market"
+
+
+async def test_who_may_not_read_a_part_is_told_and_sees_the_rest(instruments: object, database_url: str) -> None:
+    with login(database_url, "market_analyst") as url:
+        async with following(url, MINUTES) as client:
+            message: dict[str, Any] = {}
+            async with asyncio.timeout(60):
+                while message.keys() < {"streams", "gaps", "database", "market"}:
+                    message |= json.loads(await client.next() or b"{}")
+    words = {"error": "The daemon's login may not read it: permission denied for schema ingest."}
+    assert (message["gaps"], message["database"]) == (words, words)
+    assert "streams" in message["streams"]
+    assert message["market"]["candles"] == []
 
 
 async def test_times_keep_their_milliseconds(writer: CopyWriter, connection: AsyncConnection) -> None:

@@ -37,6 +37,19 @@ ingest.daemon._PROGRESS_SECONDS = 0.5
 ingest.log._BURST = 1_000_000
 """
 
+# The event loop is kept by a call that does not return, at the first progress.
+WEDGE = """
+import time
+import ingest.daemon
+from ingest.operate.systemd import Notifier
+ingest.daemon._PROGRESS_SECONDS = 0.5
+def status(self, text):
+    open({marker!r}, "w").close()
+    while True:
+        time.sleep(1)
+Notifier.status = status
+"""
+
 
 class Manager:
     """The service manager's end of the socket. Messages are taken as they come: the kernel keeps only a few."""
@@ -240,6 +253,28 @@ def test_what_the_watchdog_ends_leaves_its_stacks(start: Start, manager: Manager
     log = daemon.log_file.read_text()
     assert "Fatal Python error: Aborted" in log
     assert "ingest/daemon.py" in log
+
+
+def test_a_wedged_daemon_gives_no_sign_of_life_and_the_next_one_goes_on(
+    start: Start, venue: Simulator, manager: Manager, tmp_path: Path, database_url: str
+) -> None:
+    """What systemd then does is WatchdogSec with Restart=always: SIGABRT, and another start."""
+    (tmp_path / "sitecustomize.py").write_text(WEDGE.format(marker=str(tmp_path / "wedged")))
+    wedged = start(database_url, PYTHONPATH=os.pathsep.join((str(tmp_path), str(ROOT))), PYTHONFAULTHANDLER="1")
+    wedged.wait_until((tmp_path / "wedged").exists)
+    before = manager.received().count(BEAT)
+    time.sleep(3 * int(WATCHDOG_USEC) / 1_000_000)  # that nothing comes can only be waited for
+    assert manager.received().count(BEAT) == before > 0
+    wedged.process.send_signal(signal.SIGABRT)
+    assert wedged.process.wait(LIMIT_SECONDS) == -signal.SIGABRT
+    assert "in status" in wedged.log_file.read_text()  # where it hung
+    (tmp_path / "sitecustomize.py").unlink()
+    daemon = start(database_url)
+    manager.wait_until(lambda messages: messages.count(READY) == 2)
+    daemon.wait_until_live()
+    venue.ledger.pause(paused=False)
+    daemon.wait_until(lambda: daemon.count("SELECT count(*) FROM ingest.trades") > 100)
+    assert manager.received().count(BEAT) > before
 
 
 # The start

@@ -178,9 +178,7 @@ PALE = """() => {
 }"""
 
 
-def test_a_database_that_is_away_is_said_and_found_again(
-    stage: Set, line: Line, view: View, database_url: str
-) -> None:
+def test_a_database_that_is_away_is_said_and_found_again(stage: Set, line: Line, view: View, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url)
     it.start_live()
     it.go()

@@ -30,7 +30,7 @@ def test_the_reference_holds_every_exit_code() -> None:
 
 def test_the_commands_are_those_of_the_program() -> None:
     assert [command.name for command in COMMANDS if not command.name.startswith("db ")] == [
-        *("", "run", "reload", "migrate", "check-config", "status", "demo", "record", "probe", "replay"),
+        *("", "run", "reload", "migrate", "check-config", "status", "health", "demo", "record", "probe", "replay"),
         *("exchanges", "symbols", "gaps"),
         *("policies", "maintain", "doctor", "backup", "restore", "import", "sql", "export"),
         "instruments refresh",

@@ -156,7 +156,7 @@ def test_the_image_runs_as_nobody_special_and_says_how_it_is() -> None:
     instructions = dict(re.findall(r"^([A-Z]+) (.*)$", last_stage, flags=re.MULTILINE))
     assert instructions["USER"] == "10001:10001"
     assert instructions["STOPSIGNAL"] == "SIGTERM"
-    assert instructions["HEALTHCHECK"].endswith('CMD ["ingest", "status", "--check"]')
+    assert instructions["HEALTHCHECK"].endswith('CMD ["ingest", "health"]')
     assert instructions["ENTRYPOINT"] == '["ingest"]'
     assert "SHELL" not in instructions
 

@@ -109,10 +109,10 @@ async def test_a_database_that_is_away_is_told_with_what_the_daemon_knows() -> N
 
 async def test_one_viewer_too_many_is_told_to_come_back() -> None:
     async with serving(max_clients=2) as session:
-        async with session.ws_connect("/page/feed"), session.ws_connect("/page/feed"):
-            async with session.ws_connect("/page/feed") as third:
-                assert (await third.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
-                assert third.close_code == 1013
+        address = "/page/feed"
+        async with session.ws_connect(address), session.ws_connect(address), session.ws_connect(address) as third:
+            assert (await third.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
+            assert third.close_code == 1013
         while True:  # those who left make room as soon as the server notices
             async with session.ws_connect("/page/feed") as socket:
                 if (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.TEXT:
@@ -191,7 +191,7 @@ async def test_a_viewer_that_does_not_read_is_cut_off() -> None:
         )
         await reader.readuntil(b"\r\n\r\n")
         async with asyncio.timeout(60):
-            while not feed.clients:
+            while not feed.clients:  # noqa: ASYNC110 - the server tells of no event
                 await asyncio.sleep(0)
             (viewer,) = feed.clients
             while feed.clients:
