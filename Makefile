@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-long test-fault test-backfill test-page test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
+        test test-long test-fault test-backfill test-page page-picture test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -119,8 +119,11 @@ test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends wi
 test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
 	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
 
-test-page: $(VENV)/.page ## The status page in headless Chromium (SHOT=docs/images/status.png takes the README's picture)
-	$(if $(SHOT),SHOT=$(SHOT)) $(BIN)/pytest tests/page
+test-page: $(VENV)/.page ## The status page in headless Chromium, against a real daemon and the simulator
+	$(BIN)/pytest tests/page
+
+page-picture: $(VENV)/.page ## Take the README's picture of the status page anew
+	$(BIN)/python -m tests.page.picture docs/images/status.png
 
 # Chromium is the distribution's own; who is not root installs it by hand, else the tests say so and skip.
 $(VENV)/.page: $(VENV)/.dev

@@ -26,7 +26,7 @@ log = structlog.get_logger()
 MAX_CLIENTS = 16
 PERIOD_SECONDS = 1.0
 _LEAST_SECONDS = 0.25  # between two rounds, however often viewers change their choice
-_PATIENCE_SECONDS = 8.0  # for one round: a server that has gone without a word
+_PATIENCE_SECONDS = 12.0  # for one part, each statement of which the server itself ends after 3 s: it has gone
 _STREAMS_A_SECOND = 500  # 2,000 streams are told every four seconds
 _ASK_AGAIN_SECONDS = 60.0
 _encode = msgspec.json.Encoder().encode
@@ -155,10 +155,9 @@ class Feed:
         news: dict[str, Any] = {}
         markets: dict[Choice, Raw] = {}
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                connection = await self._connected()
-                await self._read_parts(connection, news)
-                await self._read_markets(connection, markets)
+            connection = await self._connected()
+            await self._read_parts(connection, news)
+            await self._read_markets(connection, markets)
             self._away = False
         except (psycopg.Error, IngestError, TimeoutError) as error:
             await self._close()
@@ -187,7 +186,8 @@ class Feed:
             if self._due.get(name, 0.0) > now() + _LEAST_SECONDS / 2:
                 continue
             try:
-                part = await read(connection)
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    part = await read(connection)
             except errors.QueryCanceled:
                 news[name], self._due[name] = _TOO_SLOW, now() + _ASK_AGAIN_SECONDS
                 continue
@@ -202,12 +202,14 @@ class Feed:
         chosen = {client.choice for client in self.clients if client.choice is not None}
         self._views = {choice: self._views.get(choice) or View(choice) for choice in chosen}
         for choice, view in self._views.items():
-            markets[choice] = Raw(_encode(await view.look(connection)))
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                markets[choice] = Raw(_encode(await view.look(connection)))
 
     async def _connected(self) -> AsyncConnection:
         if self._connection is None:
-            self._connection = await database.connect(self._url, role="page")
-            await self._connection.execute(query("page_session"))
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                self._connection = await database.connect(self._url, role="page")
+                await self._connection.execute(query("page_session"))
             self._due.clear()
         return self._connection
 

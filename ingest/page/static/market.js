@@ -121,7 +121,7 @@ function showBook(book, error) {
   const most = Math.max(...[...asks, ...bids].map((level) => level.sum), 0) || 1;
   const prices = decimalsOf([...book.ask_prices, ...book.bid_prices]), amounts = decimalsOf([...book.ask_amounts, ...book.bid_amounts]);
   const row = (side) => (level) => {
-    const made = h("tr", { class: side }, h("td", {}, digits(level.price, prices)), h("td", {}, digits(level.amount, amounts)), h("td", {}, short(level.sum)));
+    const made = h("tr", { class: side }, h("td", {}, digits(level.price, prices)), h("td", {}, digits(level.amount, amounts)), h("td", {}, level.sum.toLocaleString("en-US", { minimumFractionDigits: amounts, maximumFractionDigits: amounts })));
     made.style.setProperty("--fill", `${(level.sum / most * 100).toFixed(1)}%`);
     return made;
   };
@@ -133,8 +133,6 @@ function sums(prices, amounts) {
   let sum = 0;
   return prices.map((price, at) => ({ price, amount: amounts[at], sum: (sum += Number(amounts[at])) }));
 }
-
-const short = (number) => number.toLocaleString("en-US", { maximumSignificantDigits: 4 });
 
 function showTrades(trades, error) {
   const why = "No trade of this instrument is stored yet.";

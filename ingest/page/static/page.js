@@ -9,7 +9,7 @@ const SILENT_MS = 6_000, FIRST_RETRY_MS = 500, LAST_RETRY_MS = 10_000, SPARKS = 
 
 let socket = null, retry = FIRST_RETRY_MS, heardAt = 0, offset = 0;
 const rates = []; // [time, rows stored], to draw the last minutes from
-const seen = { ill: 0, streams: 0 };
+const seen = { ill: 0, streams: null }; // null: not told yet
 
 const streams = new Streams();
 const market = new Market((choice) => { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(choice)); });
@@ -50,7 +50,8 @@ function take(update) {
   } else {
     notice(null);
     const { ill } = seen;
-    if (!seen.streams) state("waiting", "nothing collected yet");
+    if (seen.streams === null) state("waiting", "connected");
+    else if (!seen.streams) state("waiting", "nothing collected yet");
     else state(ill ? "degraded" : "online", ill ? `${count(ill)} of ${count(seen.streams)} not live` : "all live");
   }
 }
