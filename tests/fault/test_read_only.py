@@ -8,8 +8,8 @@ import pytest
 from tests.fault.conftest import Set
 from tests.fault.line import Line
 
-# In a namespace of its own every filesystem is made read-only, /tmp and the home as well, but for the folder $0. What is
-# the kernel's stays as it is. Exit 99: something else can be written all the same.
+# In a namespace of its own every filesystem is made read-only, /tmp and the home as well, but for the folder $0. What
+# is the kernel's stays as it is. Exit 99: something else can be written all the same.
 READ_ONLY = """
 mount --bind "$0" "$0"
 while read -r _ place _; do
