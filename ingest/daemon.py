@@ -29,6 +29,7 @@ from ingest.operate import health, systemd
 from ingest.operate.figures import Figures
 from ingest.operate.gauges import Gauges
 from ingest.operate.http import HttpServer
+from ingest.operate.journal import Journal
 from ingest.operate.metrics import Metrics
 from ingest.operate.states import States
 from ingest.pipeline.batcher import Limits
@@ -107,7 +108,8 @@ class Daemon:
             raise ConfigError("nothing to collect: add a [[collect]] block to the configuration")
         exchanges = ", ".join(sorted(self._wanted))
         log.info("daemon.started", exchanges=exchanges, pid=os.getpid())
-        async with HttpServer(self._config.http, self._routes()).running(), asyncio.TaskGroup() as group:
+        server, journal = HttpServer(self._config.http, self._routes()), Journal(self._url, self._config.log)
+        async with server.running(), journal.listening(), asyncio.TaskGroup() as group:
             beating = group.create_task(systemd.watchdog(self._manager))
             deliveries = [
                 group.create_task(self._pipeline.deliver(index)) for index in range(self._config.pipeline.writers)
@@ -119,6 +121,7 @@ class Daemon:
                 group.create_task(self._states.save_health()),
                 group.create_task(self._figures.run()),
                 group.create_task(self._metrics.watch_loop()),
+                group.create_task(journal.run()),
                 group.create_task(self._ask_for_announcements()),
                 group.create_task(self._say_progress()),
                 group.create_task(Maintenance(self._url).run()),

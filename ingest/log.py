@@ -3,14 +3,38 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Literal
 
 import structlog
+from msgspec import Struct
 
+from ingest.clock import now_ns
 from ingest.config.secret import redact_dsn
 
 Event = MutableMapping[str, Any]
+
+
+class Line(Struct, frozen=True):
+    """A warning or an error as it was logged, masked. `fields` holds numbers, booleans, None and text."""
+
+    time_ns: int
+    level: str
+    module: str
+    event: str
+    fields: dict[str, Any]
+
+
+Listener = Callable[[Line], None]
+_listeners: list[Listener] = []
+"""Of the process, as structlog's configuration is."""
+_KEPT = frozenset({"warning", "error", "critical"})
+_BETWEEN = ("structlog", "logging", "ingest.log", "ingest.events", "ingest.operate.metrics")
+"""Modules through which a line passes; the one before them said it."""
+_LIBRARY = "_library"
+_TEXT_MAX = 8_000
 
 _BURST = 5
 _WINDOW_SECONDS = 60.0
@@ -45,9 +69,53 @@ class RepeatLimiter:
 def _mask(_logger: object, _method: str, event: Event) -> Event:
     """No DSN with its password leaves, whatever put it into an event."""
     for key, value in event.items():
-        if isinstance(value, str) and ("://" in value or "password" in value):
-            event[key] = redact_dsn(value)
+        if not isinstance(value, int | float):
+            event[key] = _masked(value)
     return event
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact_dsn(value) if "://" in value or "password" in value else value
+    if isinstance(value, dict):
+        return {name: _masked(inner) for name, inner in value.items()}
+    return [_masked(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _tell(_logger: object, _method: str, event: Event) -> Event:
+    """Listeners hear of warnings and errors, after masking."""
+    library = event.pop(_LIBRARY, None)
+    if _listeners and event["level"] in _KEPT:
+        known = ("timestamp", "level", "event")
+        fields = {key: _plain(value) for key, value in event.items() if key not in known}
+        line = Line(now_ns(), event["level"], library or _speaker(), str(event["event"]), fields)
+        for listener in _listeners:
+            listener(line)
+    return event
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else redact_dsn(str(value))[:_TEXT_MAX]
+
+
+def _speaker() -> str:
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - as the library itself finds it
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if not any(name == between or name.startswith(f"{between}.") for between in _BETWEEN):
+            return name
+        frame = frame.f_back
+    return ""
+
+
+@contextmanager
+def heard_by(listener: Listener) -> Iterator[None]:
+    """`listener` hears each warning and error, in the thread that says it; it must neither wait nor log nor raise."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
 
 
 def _order(_logger: object, _method: str, event: Event) -> Event:
@@ -61,7 +129,8 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say = structlog.get_logger()
-        say.log(record.levelno, record.name, message=record.getMessage(), exc_info=record.exc_info)
+        fields = {"message": record.getMessage(), "exc_info": record.exc_info, _LIBRARY: record.name}
+        say.log(record.levelno, record.name, **fields)
 
 
 def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
@@ -77,6 +146,7 @@ def configure(level: str, form: Literal["auto", "json", "console"]) -> None:
             structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_console else "iso", utc=not as_console),
             structlog.processors.format_exc_info,
             _mask,
+            _tell,
             _order,
             renderer,
         ],

@@ -238,6 +238,7 @@ class Retention(Table):
     candles_1d: Days = _kept(FOREVER, "daily rollups")
     candles_1w: Days = _kept(FOREVER, "weekly rollups")
     candles_coarse: Days = _kept(FOREVER, "coarser candles of the exchange's own")
+    logs: Days = _kept(365, "logged warnings and errors")
     rejected: Days = _kept(90, "rejected inputs")
     gaps: Days = _kept(90, "repaired gaps")
     backfill_jobs: Days = _kept(30, "failed and cancelled windows of repair and backfill")

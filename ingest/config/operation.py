@@ -59,6 +59,9 @@ class Log(Table):
     format: Annotated[LogFormat, BeforeValidator(lower)] = Field(
         default="auto", description="`auto` is `console` in a terminal and `json` elsewhere."
     )
+    database: bool = Field(
+        default=False, description="Also keep warnings and errors of the daemon in the database, in `ingest.logs`."
+    )
 
 
 def _check_bind(text: str) -> str:

@@ -34,6 +34,7 @@ class _Told(Struct):
     up: bool = False
     error: str = ""
     schema: str = ""
+    breaks: str = ""
     gaps: list[tuple[str, str, str, int, float]] = field(default_factory=list)
     jobs: list[tuple[str, int]] = field(default_factory=list)
     tables: list[tuple[str, int, int | None, int]] = field(default_factory=list)
@@ -51,13 +52,10 @@ class Figures(Collector):
 
     def parts(self) -> Parts:
         """The database, and its schema, by the latest question."""
-        told, wanted = self._told, _newest_migration()
-        there = told.schema >= wanted
-        remedy = "" if there else f", and this program wants {wanted}: `ingest migrate`"
-        away = told.error or "not asked yet"
+        told = self._told
         return {
-            "database": Part(told.up, "answers" if told.up else away),
-            "schema": Part(told.schema != "" and there, f"{told.schema}{remedy}" if told.schema else "not known yet"),
+            "database": Part(told.up, "answers" if told.up else told.error or "not asked yet"),
+            "schema": schema_part(told.schema, told.breaks, _newest_migration()),
         }
 
     async def run(self) -> None:
@@ -83,7 +81,7 @@ class Figures(Collector):
     async def _ask_database(self) -> None:
         if self._connection is None or self._connection.closed:
             self._connection = await database.connect(self._url, role="metrics")
-        self._told.schema = (await self._rows("newest_migration"))[0][0]
+        ((self._told.schema, self._told.breaks),) = await self._rows("newest_migration")
         self._told.gaps = await self._rows("metrics_gaps")
         self._told.jobs = await self._rows("metrics_jobs")
         if monotonic_ns() >= self._tables_due_ns:
@@ -132,6 +130,17 @@ class Figures(Collector):
         if self._folder.exists():
             free.add_metric((), shutil.disk_usage(self._folder).free)
         yield from (sizes, chunks, whole, free)
+
+
+def schema_part(found: str, breaks: str, wanted: str) -> Part:
+    """From the newest migration of the database, the newest that breaks earlier programs, and our own newest one."""
+    if not found:
+        return Part(ok=False, detail="not known yet")
+    if found < wanted:
+        return Part(ok=False, detail=f"{found}, and this program wants {wanted}: `ingest migrate`")
+    if breaks > wanted:
+        return Part(ok=False, detail=f"{breaks} is a later version's, which this program cannot work with")
+    return Part(ok=True, detail=found)
 
 
 @cache

@@ -5,17 +5,29 @@ What comes often is counted once a batch; of its rows at most 16 are looked at f
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 from prometheus_client.exposition import generate_latest
 
 from ingest import __version__, events
 from ingest.clock import MINUTE, SECOND
 from ingest.operate.catalogue import METRICS
-from ingest.records import Candle, CandleSource, Instrument, Liquidation, MarkPrice, Quote, Reject, Row, Ticker, Trade
+from ingest.records import (
+    Candle,
+    CandleSource,
+    Instrument,
+    Liquidation,
+    MarkPrice,
+    Quote,
+    Record,
+    Reject,
+    Row,
+    Ticker,
+    Trade,
+)
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -37,6 +49,9 @@ class Metrics:
         self._rows = METRICS["ingest_rows_total"].counter(self.registry)
         self._receipt_lag = METRICS["ingest_receipt_lag_seconds"].histogram(self.registry)
         self._commit_lag = METRICS["ingest_commit_lag_seconds"].histogram(self.registry)
+        self._lags: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        self._known = 0  # instruments
+        self._exchanges: set[str] = set()
         self._batch_rows = METRICS["ingest_batch_rows"].histogram(self.registry)
         self._copy = METRICS["ingest_copy_seconds"].histogram(self.registry)
         self._loop_delay = METRICS["ingest_event_loop_delay_seconds"].histogram(self.registry)
@@ -85,9 +100,7 @@ class Metrics:
         self._copy.labels(batch.channel).observe(batch.seconds)
         if not records or isinstance(records[0], Reject):
             return
-        rows: Counter[str] = Counter()
-        for instrument_id, count in Counter(map(_instrument_of, records)).items():
-            rows[self._exchange(instrument_id)] += count
+        rows = self._by_exchange_of(records)
         duplicate, rejected = shares(batch.duplicate, rows), shares(batch.rejected, rows)
         for exchange, count in rows.items():
             stored = count - duplicate[exchange] - rejected[exchange]
@@ -101,12 +114,26 @@ class Metrics:
         step = -(-len(records) // _SAMPLES)
         for row in records[::step]:
             assert not isinstance(row, Reject)  # noqa: S101 - a batch holds one kind
-            exchange = self._exchange(row.instrument_id)
-            waited = (batch.committed_ns - row.received_ns) / SECOND
-            self._commit_lag.labels(exchange, batch.channel).observe(max(0.0, waited))
+            stream = (self._exchange(row.instrument_id), batch.channel)
+            if stream not in self._lags:  # to look a child up by its labels costs as much as to count it
+                self._lags[stream] = (self._receipt_lag.labels(*stream), self._commit_lag.labels(*stream))
+            to_receipt, to_commit = self._lags[stream]
+            to_commit.observe(max(0.0, (batch.committed_ns - row.received_ns) / SECOND))
             lag_ns = receipt_lag_ns(row)
             if lag_ns is not None:
-                self._receipt_lag.labels(exchange, batch.channel).observe(lag_ns / SECOND)
+                to_receipt.observe(lag_ns / SECOND)
+
+    def _by_exchange_of(self, records: Sequence[Record]) -> dict[str, int]:
+        """How many rows each exchange has; where there is one exchange, they need not be looked at."""
+        if len(self._instruments) != self._known:
+            self._known = len(self._instruments)
+            self._exchanges = {instrument.exchange for instrument in self._instruments.values()}
+        if len(self._exchanges) == 1:
+            return dict.fromkeys(self._exchanges, len(records))
+        rows: Counter[str] = Counter()
+        for instrument_id, count in Counter(map(_instrument_of, records)).items():
+            rows[self._exchange(instrument_id)] += count
+        return rows
 
     def _exchange(self, instrument_id: int) -> str:
         instrument = self._instruments.get(instrument_id)

@@ -1,5 +1,6 @@
 """Connections to PostgreSQL, and what its errors mean for us."""
 
+import os
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -62,8 +63,17 @@ def connect_sync(url: str, *, role: str) -> Connection:
             raise translated from error
         raise DatabaseUnavailable(
             f"no connection to the database: {_text(error)}. "
-            "Check [database] url (or DATABASE_URL), and whether it runs: `ingest db status`."
+            f"Check [database] url (or DATABASE_URL), and whether it runs: `ingest db status`.{_tls_hint(url)}"
         ) from error
+
+
+def _tls_hint(url: str) -> str:
+    """Where the server must prove who it is, a wrong certificate is as likely as a wrong address."""
+    mode = conninfo_to_dict(url).get("sslmode") or os.environ.get("PGSSLMODE", "")
+    if not str(mode).startswith("verify"):
+        return ""
+    name = ", and the server's certificate must name the host of the url" if mode == "verify-full" else ""
+    return f" With sslmode={mode}, sslrootcert must hold the certificate that signed the server's{name}."
 
 
 # What passes by itself: the server restarts, fails over, is full, or asks for another try. Connecting reports

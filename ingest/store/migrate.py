@@ -3,6 +3,10 @@ change, definitions whenever they change.
 
 One migration is one transaction together with its row in `ingest.migrations`, and an advisory lock keeps two
 programs from migrating at once. An applied migration is frozen: its file may not change any more.
+
+Two steps: what a release makes superfluous, a later one takes away, so that the program before it works with the new
+schema. A migration that the program before it cannot work with says so in its first line (`BREAKS`); that program
+then refuses the database.
 """
 
 import re
@@ -13,10 +17,11 @@ from msgspec import Struct, structs
 from psycopg import Connection
 
 from ingest.config.model import Config
-from ingest.errors import Fatal
+from ingest.errors import ConfigError, Fatal
 from ingest.store import database, policies, roles
 from ingest.store.sqlfiles import SqlFile, query, read_folder, sql_root
 
+BREAKS = "-- Earlier programs cannot work with this."
 _LOCK = 0x1A6E57  # any number that is ours
 _VIEW = r"CREATE\s+(?:OR\s+REPLACE\s+)?VIEW\s+\"?ingest\"?\s*\.\s*\"?({})\"?[\s(]"
 
@@ -51,7 +56,8 @@ def migrate(
 
     The figures that `config` states are put in force; without it those of the database stay. Raises `Fatal` when an
     applied migration was edited, or one would be applied out of order, or SQL fails; in each case the failing file
-    changed nothing. Raises `ConfigError` for figures that would lose rows, before any of them is changed.
+    changed nothing. Raises `ConfigError` for figures that would lose rows, before any of them is changed, and for a
+    later version's schema that this program cannot work with.
     """
     with database.connect_sync(url, role="migrate") as connection:
         try:
@@ -84,6 +90,11 @@ def _plan(connection: Connection, config: Config | None) -> Plan:
             )
     missing = [file for file in migrations if file.name not in applied]
     known = {file.name for file in migrations}
+    if foreign := [name for name in _breaking(connection) if name not in known]:
+        raise ConfigError(
+            f"the database has the schema of a later version ({', '.join(foreign)}), with which this one cannot work. "
+            "Install the later version again, or restore the backup that was made before it migrated."
+        )
     newest = max((name for name in applied if name in known), default="")
     for file in missing:
         if file.name < newest:
@@ -121,6 +132,12 @@ def _applied(connection: Connection) -> dict[str, str]:
     if not _there(connection, "ingest.migrations"):
         return {}
     return dict(connection.execute("SELECT name, sha256 FROM ingest.migrations").fetchall())
+
+
+def _breaking(connection: Connection) -> list[str]:
+    if not _there(connection, "ingest.migrations"):
+        return []
+    return [name for (name,) in connection.execute(query("breaking_migrations")).fetchall()]
 
 
 def _there(connection: Connection, table: str) -> bool:
@@ -190,9 +207,9 @@ def _execute(connection: Connection, file: SqlFile, name: str) -> None:
 
 def _record(connection: Connection, name: str, file: SqlFile) -> None:
     connection.execute(
-        "INSERT INTO ingest.migrations (name, sha256) VALUES (%s, %s)"
+        "INSERT INTO ingest.migrations (name, sha256, compatible) VALUES (%s, %s, %s)"
         " ON CONFLICT (name) DO UPDATE SET sha256 = excluded.sha256, applied_at = now()",
-        [name, file.sha256],
+        [name, file.sha256, not file.text.startswith(BREAKS)],
     )
 
 

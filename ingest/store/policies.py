@@ -38,6 +38,7 @@ RETENTION: Mapping[str, tuple[str, ...]] = {
     "candles_1d": ("candles_1d",),
     "candles_1w": ("candles_1w",),
     "candles_coarse": ("candles_coarse",),
+    "logs": ("logs",),
     "rejected": ("rejected",),
     "backfill_jobs": ("backfill_jobs",),
     "gaps": ("gaps",),

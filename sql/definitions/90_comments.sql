@@ -155,6 +155,7 @@ BEGIN
             ('ingest.migrations', 'name', 'The file, below sql/.'),
             ('ingest.migrations', 'sha256', 'Of the file''s text, in hex.'),
             ('ingest.migrations', 'applied_at', 'When it was applied last.'),
+            ('ingest.migrations', 'compatible', 'Whether a program that does not know it may work with the database.'),
             ('ingest.installation', 'made_at', 'When the database was first migrated.'),
             ('ingest.maintenance_runs', 'last_started_at', 'When it was last begun.'),
             ('ingest.maintenance_runs', 'last_succeeded_at', 'When it last went well.'),

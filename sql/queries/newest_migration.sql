@@ -1,2 +1,4 @@
--- How far the schema is. Names of policies and definitions hold a slash.
-SELECT coalesce(max(name), '') FROM ingest.migrations WHERE name NOT LIKE '%/%'
+-- How far the schema is, and the latest migration that earlier programs cannot work with. Names of policies and
+-- definitions hold a slash.
+SELECT coalesce(max(name), ''), coalesce(max(name) FILTER (WHERE NOT compatible), '')
+FROM ingest.migrations WHERE name NOT LIKE '%/%'

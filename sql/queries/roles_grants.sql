@@ -15,7 +15,7 @@ written (name, privileges) AS (
            ('liquidations', 'INSERT'),
            ('gaps', 'INSERT, UPDATE'), ('backfill_jobs', 'INSERT, UPDATE'), ('exchange_status', 'INSERT, UPDATE'),
            ('rollup_changes', 'INSERT'), ('refresh_requests', 'INSERT'), ('rejected', 'INSERT, DELETE'),
-           ('imports', 'INSERT, UPDATE')
+           ('imports', 'INSERT, UPDATE'), ('logs', 'INSERT')
 ),
 relations AS (
     SELECT c.oid, c.relnamespace::regnamespace::text AS schema, c.relname::text AS name, c.relkind, c.relowner,

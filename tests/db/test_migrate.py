@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 import ingest.store.migrate as module
-from ingest.errors import DatabaseUnavailable, Fatal
+from ingest.errors import ConfigError, DatabaseUnavailable, Fatal
 from ingest.store.migrate import Plan, migrate, pending
 from ingest.store.sqlfiles import sql_root
 
@@ -186,6 +186,25 @@ def test_a_newer_database_lacks_nothing(empty_database_url: str, small: Path, lo
     look("INSERT INTO ingest.migrations (name, sha256) VALUES ('0003_newer.sql', 'abc')")
     assert not pending(empty_database_url)
     assert not migrate(empty_database_url)
+
+
+def test_a_newer_database_that_breaks_this_program_is_refused(empty_database_url: str, small: Path, look: Look) -> None:
+    (small / "migrations" / "0003_later.sql").write_text(f"{module.BREAKS}\nALTER TABLE public.two RENAME a TO b;")
+    (small / "definitions" / "10_view.sql").write_text(
+        "CREATE OR REPLACE VIEW public.three AS SELECT b FROM public.two;"
+    )
+    migrate(empty_database_url)
+    assert look("SELECT name, compatible FROM ingest.migrations WHERE name !~ '/' ORDER BY name") == [
+        ("0001_one.sql", True),
+        ("0002_two.sql", True),
+        ("0003_later.sql", False),
+    ]
+    (small / "migrations" / "0003_later.sql").unlink()
+    before = look(LEDGER)
+    for act in (migrate, pending):
+        with pytest.raises(ConfigError, match=r"a later version \(0003_later\.sql\), with which this one cannot work"):
+            act(empty_database_url)
+    assert look(LEDGER) == before
 
 
 def test_a_newer_database_keeps_its_newer_views(empty_database_url: str, small: Path, look: Look) -> None:

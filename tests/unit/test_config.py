@@ -156,6 +156,7 @@ def test_what_is_kept_by_default() -> None:
         "candles_1d": "forever",
         "candles_1w": "forever",
         "candles_coarse": "forever",
+        "logs": 365,
         "rejected": 90,
         "gaps": 90,
         "backfill_jobs": 30,

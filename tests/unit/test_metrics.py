@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -37,7 +38,7 @@ def trade(instrument_id: int, received_ns: int = NOW_NS, lag_ns: int = SECOND //
 def committed(*records: Record, duplicate: int = 0, rejected: int = 0) -> events.BatchCommitted:
     stored = len(records) - duplicate - rejected
     times = {"opened_ns": NOW_NS, "committed_ns": NOW_NS + SECOND // 2}
-    channel = "rejected" if isinstance(records[0], Reject) else "trades"
+    channel: Literal["rejected", "trades"] = "rejected" if isinstance(records[0], Reject) else "trades"
     return events.BatchCommitted(channel, records, stored, duplicate, rejected, seconds=0.02, **times)
 
 
@@ -115,7 +116,7 @@ def test_two_daemons_of_one_process_count_apart() -> None:
 
 
 def _candle(source: CandleSource) -> Candle:
-    return Candle(1, NOW_NS - MINUTE, *"1111", "1", None, None, None, None, source, NOW_NS + SECOND)
+    return Candle(1, NOW_NS - MINUTE, "1", "1", "1", "1", "1", None, None, None, None, source, NOW_NS + SECOND)
 
 
 @pytest.mark.parametrize(

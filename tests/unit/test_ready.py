@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from ingest.config.operation import Http
 from ingest.errors import ConfigError, Exit
+from ingest.operate.figures import schema_part
 from ingest.operate.health import Name, Part, ask, routes, streams_part
 from ingest.operate.http import HttpServer
 from ingest.store.registry import State
@@ -41,6 +42,25 @@ def _free_port() -> int:
 )
 def test_streams_are_well_when_all_that_are_collected_are_live(states: Mapping[State, int], part: Part) -> None:
     assert streams_part(states) == part
+
+
+@pytest.mark.parametrize(
+    ("found", "breaks", "part"),
+    [
+        ("", "", Part(ok=False, detail="not known yet")),
+        ("0012_b.sql", "", Part(ok=True, detail="0012_b.sql")),
+        ("0012_b.sql", "0011_a.sql", Part(ok=True, detail="0012_b.sql")),
+        ("0013_c.sql", "", Part(ok=True, detail="0013_c.sql")),
+        ("0011_a.sql", "", Part(ok=False, detail="0011_a.sql, and this program wants 0012_b.sql: `ingest migrate`")),
+    ],
+)
+def test_the_schema_is_well_when_it_is_ours_or_a_later_one(found: str, breaks: str, part: Part) -> None:
+    assert schema_part(found, breaks, "0012_b.sql") == part
+
+
+def test_a_later_schema_that_breaks_this_program_is_ill() -> None:
+    part = schema_part("0014_d.sql", "0013_c.sql", "0012_b.sql")
+    assert (part.ok, part.detail.startswith("0013_c.sql is a later version's")) == (False, True)
 
 
 @pytest.mark.parametrize("ill", [None, *WELL])

@@ -1,0 +1,2 @@
+-- What the daemons said. Maintenance drops its old chunks.
+SELECT pg_temp.uphold('logs');
