@@ -178,6 +178,24 @@ PALE = """() => {
 }"""
 
 
+def test_what_is_renewed_stays_where_the_reader_has_put_it(running: Stage, viewer: Viewer) -> None:
+    """Gaps are read anew every five seconds: the table keeps its place and the focus."""
+    running.fetch(
+        "INSERT INTO ingest.gaps (instrument_id, channel, from_time, cause, state)"
+        " SELECT 1, 'quotes', now() - n * INTERVAL '1 minute', 'test', 'unrecoverable' FROM generate_series(1, 40) n"
+        " RETURNING 1"
+    )
+    viewer.open(address(running))
+    viewer.until("() => document.querySelectorAll('#gaps-body tbody tr').length > 20")
+    viewer.page.evaluate(
+        "() => { const it = document.querySelector('#gaps-body .scroll'); it.focus(); it.scrollTop = 99; }"
+    )
+    old = viewer.page.locator("#gaps-body .scroll").element_handle()
+    viewer.until("(old) => !old.isConnected", old)
+    assert viewer.page.evaluate("document.querySelector('#gaps-body .scroll').scrollTop") == 99
+    assert viewer.page.evaluate("document.activeElement === document.querySelector('#gaps-body .scroll')")
+
+
 def test_a_database_that_is_away_is_said_and_found_again(stage: Set, line: Line, view: View, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url)
     it.start_live()

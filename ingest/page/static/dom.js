@@ -37,9 +37,23 @@ export function setEmpty(element, sentence, ...instead) {
   for (const other of instead) other.toggleAttribute("hidden", Boolean(sentence));
 }
 
-export function table(headings, rows) {
-  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "table" },
+// A table that scrolls by itself where there is no room; a heading is its text and the class of its column.
+export function table(label, headings, rows) {
+  return h("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": label },
     h("table", {},
       h("thead", {}, h("tr", {}, ...headings.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
       h("tbody", {}, ...rows.map((cells) => h("tr", {}, ...cells.map((cell, at) => h("td", { class: headings[at][1] }, cell)))))));
+}
+
+// New content in place of old: what the reader has scrolled to and put the focus on stays so.
+export function renew(body, ...children) {
+  const places = () => [...body.querySelectorAll(".scroll, summary")];
+  const before = places().map((place) => [place.scrollTop, place.scrollLeft, place === document.activeElement]);
+  body.replaceChildren(...children);
+  for (const [at, place] of places().entries()) {
+    const [top, left, hadFocus] = before[at] ?? [0, 0, false];
+    place.scrollTop = top;
+    place.scrollLeft = left;
+    if (hadFocus) place.focus({ preventScroll: true });
+  }
 }
