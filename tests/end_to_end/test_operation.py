@@ -9,8 +9,10 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingest import maintain
 from ingest.simulator.audit import audit
 from tests.end_to_end.processes import SYMBOLS, Daemon, Simulator, assert_equal
 
@@ -123,3 +125,25 @@ def test_shards_take_each_symbol_once_and_together_all(venue: Simulator, tmp_pat
             daemon.close()
     assert (live, duplicates) == ([3, 3, 3], [0, 0, 0])  # a symbol each, with its channels
     assert_equal(audit(database_url, venue.ledger, since=venue.since, depth=20))
+
+
+def test_of_two_daemons_one_at_a_time_maintains(venue: Simulator, tmp_path: Path, database_url: str) -> None:
+    runs = "SELECT coalesce(sum(total_runs), 0) FROM ingest.maintenance_runs"
+    daemons: list[Daemon] = []
+    with psycopg.connect(database_url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [maintain.LOCK])
+        try:
+            for name in ("first", "second"):
+                (tmp_path / name).mkdir()
+                daemons.append(Daemon(tmp_path / name, venue, database_url))
+            for daemon in daemons:
+                daemon.wait_until(lambda daemon=daemon: "streams.live" in daemon.log_file.read_text())  # type: ignore[misc]
+            assert daemons[0].count(runs) == 0  # another one is at it
+            holder.execute("SELECT pg_advisory_unlock(%s)", [maintain.LOCK])
+            daemons[0].wait_until(lambda: daemons[0].count(runs) > 1)
+            assert [daemon.stop() for daemon in daemons] == [0, 0]
+        finally:
+            for daemon in daemons:
+                daemon.close()
+    assert daemons[0].count("SELECT count(*) FROM ingest.maintenance_runs WHERE last_error IS NOT NULL") == 0
+    assert not [daemon for daemon in daemons if "maintenance." in daemon.log_file.read_text()]
