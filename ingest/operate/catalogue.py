@@ -71,8 +71,9 @@ _SPECS = (
     Spec(
         "ingest_rows_total",
         "counter",
-        "Rows committed: `result` is `stored`, `duplicate` (known, outranked or too old) or `rejected`. In a batch of "
-        "several exchanges the duplicate and rejected ones are shared out by rows.",
+        "Rows of the live streams that were committed (repair's are not among them): `result` is "
+        "`stored`, `duplicate` (known, outranked or too old) or `rejected`. In a batch of several exchanges the "
+        "duplicate and rejected ones are shared out by rows.",
         (*_BY_STREAM, "result"),
     ),
     Spec(

@@ -77,6 +77,9 @@ class Figures(Collector):
             self._told.up, self._told.error = False, str(error) or "no answer in time"
             await self._close()
             log.debug("figures.not_told", error=str(error))
+        except Exception:
+            self._told.up, self._told.error = False, "its figures cannot be read; see the log"
+            log.exception("figures.crashed")  # collecting goes on without them
 
     async def _ask_database(self) -> None:
         if self._connection is None or self._connection.closed:

@@ -9,7 +9,6 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import islice
 
 import psycopg
 from psycopg import AsyncConnection
@@ -92,20 +91,23 @@ class Journal:
         """Whether nothing waits for a reason of the database's."""
         if not self._lines:
             return True
-        if self._dropped:
-            note = Line(now_ns(), "warning", __name__, "log.dropped", {"lines": self._dropped})
-            self._dropped = 0
-            self._lines.append(note)
-        lines = list(islice(self._lines, _LINES_AT_ONCE))
+        lines = [self._lines[place] for place in range(min(_LINES_AT_ONCE, len(self._lines)))]
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = await database.connect(self._url, role="log")
             await self._connection.execute(query("add_logs"), _parameters(lines, self._process))
-        except (IngestError, psycopg.Error, OSError):
+        except (IngestError, psycopg.Error, OSError) as error:
             await self._disconnect()
-            return False
+            if not (isinstance(error, psycopg.Error) and database.is_data_error(error)):
+                return False
+            self._dropped += len(lines)  # a line that cannot be stored must not hold up those behind it
+        except Exception:  # noqa: BLE001 - whatever it is, it must neither end the daemon nor be logged
+            self._dropped += len(lines)
         for _ in lines:
             self._lines.popleft()
+        if self._dropped:  # told as soon as there is somebody to tell
+            self._lines.append(Line(now_ns(), "warning", __name__, "log.dropped", {"lines": self._dropped}))
+            self._dropped = 0
         return True
 
     async def _disconnect(self) -> None:

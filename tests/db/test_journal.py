@@ -116,6 +116,19 @@ async def test_lines_wait_for_a_database_that_comes_back(database_url: str, fetc
     assert [row[2] for row in fetch(KEPT)] == ["broken"]
 
 
+@pytest.mark.parametrize("time_ns", [-1, 10**30, 2**62])
+async def test_a_line_that_cannot_be_stored_holds_up_no_other(database_url: str, fetch: Fetch, time_ns: int) -> None:
+    journal = Journal(database_url, Log(database=True))
+    async with journal.listening():
+        journal.take(log.Line(time_ns, "error", "m", "odd", {}))
+        assert await journal._write()
+        journal.take(log.Line(0, "oops", "m", "a level that there is not", {}))
+        assert await journal._write()
+        structlog.get_logger().error("broken")
+    assert [row[2] for row in fetch(KEPT) if row[2] != "odd"].count("broken") == 1
+    assert [row[2] for row in fetch(KEPT) if row[2] not in ("odd", "log.dropped")] == ["broken"]
+
+
 async def test_old_lines_leave_by_the_retention(database_url: str, fetch: Fetch) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(

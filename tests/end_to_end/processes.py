@@ -38,13 +38,20 @@ class Daemon:
     """`ingest run` as a process."""
 
     def __init__(
-        self, folder: Path, venue: Simulator, database_url: str, extra: str = "", *, venue_keys: str = ""
+        self,
+        folder: Path,
+        venue: Simulator,
+        database_url: str,
+        extra: str = "",
+        *,
+        venue_keys: str = "",
+        http: str = "[http]\nport = 0\n",
     ) -> None:
         config = folder / "ingest.toml"
         config.write_text(
             f'[[collect]]\nexchange = "binance"\nsymbols = ["*/USDT"]\n'
             f'[exchanges.binance]\nrest_url = "{venue.url}"\nws_url = "{venue.ws_url}"\n{venue_keys}'
-            f'[http]\nport = 0\n[log]\nlevel = "debug"\nformat = "json"\n{extra}'
+            f'{http}[log]\nlevel = "debug"\nformat = "json"\n{extra}'
         )
         self.log_file = folder / "daemon.log"
         self.database_url = database_url

@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -9,8 +11,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ingest import maintain
 from ingest.simulator.audit import audit
 from tests.end_to_end.processes import SYMBOLS, Daemon, Simulator, assert_equal
 
@@ -85,9 +90,31 @@ def test_metrics_and_readiness_of_a_run(venue: Simulator, daemon: Daemon, tmp_pa
     assert found["process_resident_memory_bytes",] > 10_000_000
     assert not [name for name in found if any(symbol in label for label in name for symbol in SYMBOLS)]
     port = port_of(daemon)
+    config = tmp_path / "ingest.toml"
+    text = config.read_text()
+    config.write_text(text + "nonsense = 1\n")
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_until(lambda: get(daemon, "/ready")[0] == 503)
+    config.write_text(text)
+    code, reason = health(tmp_path, port=port)
+    assert (code, "configuration: the new one was refused" in reason, "nonsense" in reason) == (1, True, True)
+    daemon.process.send_signal(signal.SIGHUP)
+    daemon.wait_until(lambda: get(daemon, "/ready")[0] == 200)
     assert daemon.stop() == 0
     code, reason = health(tmp_path, port=port)
     assert (code, "Is the daemon running?" in reason) == (3, True)
+
+
+def test_a_port_that_is_taken_ends_the_start_with_the_remedy(
+    venue: Simulator, tmp_path: Path, database_url: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        daemon = Daemon(tmp_path, venue, database_url, f"[http]\nport = {port}\n", http="")
+        assert daemon.process.wait(60) == 2
+    said = daemon.log_file.read_text().splitlines()[-1]
+    assert f"http.port: cannot listen at 127.0.0.1:{port}: " in said
+    assert "Set http.port or http.bind, or http.enabled = false" in said
 
 
 def test_a_stream_that_is_away_makes_it_unready(venue: Simulator, daemon: Daemon, tmp_path: Path) -> None:
@@ -123,3 +150,26 @@ def test_shards_take_each_symbol_once_and_together_all(venue: Simulator, tmp_pat
             daemon.close()
     assert (live, duplicates) == ([3, 3, 3], [0, 0, 0])  # a symbol each, with its channels
     assert_equal(audit(database_url, venue.ledger, since=venue.since, depth=20))
+
+
+@pytest.mark.long
+def test_of_two_daemons_one_at_a_time_maintains(venue: Simulator, tmp_path: Path, database_url: str) -> None:
+    runs = "SELECT coalesce(sum(total_runs), 0) FROM ingest.maintenance_runs"
+    daemons: list[Daemon] = []
+    with psycopg.connect(database_url, autocommit=True) as holder:
+        holder.execute("SELECT pg_advisory_lock(%s)", [maintain.LOCK])
+        try:
+            for name in ("first", "second"):
+                (tmp_path / name).mkdir()
+                daemons.append(Daemon(tmp_path / name, venue, database_url))
+            for daemon in daemons:
+                daemon.wait_until(lambda daemon=daemon: "streams.live" in daemon.log_file.read_text())  # type: ignore[misc]
+            assert daemons[0].count(runs) == 0  # another one is at it
+            holder.execute("SELECT pg_advisory_unlock(%s)", [maintain.LOCK])
+            daemons[0].wait_until(lambda: daemons[0].count(runs) > 1)
+            assert [daemon.stop() for daemon in daemons] == [0, 0]
+        finally:
+            for daemon in daemons:
+                daemon.close()
+    assert daemons[0].count("SELECT count(*) FROM ingest.maintenance_runs WHERE last_error IS NOT NULL") == 0
+    assert not [daemon for daemon in daemons if "maintenance." in daemon.log_file.read_text()]

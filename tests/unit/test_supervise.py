@@ -673,7 +673,7 @@ async def test_stop_while_a_successor_waits_for_a_slot() -> None:
     async with Venue().open() as venue:
         bench = Bench(venue, slot=one_only)
         async with bench.running():
-            await until(lambda: bool(venue.subscribed))
+            await until(lambda: bench.told == ["live"])
             await venue.subscribed[0].send(SHUTDOWN)
             await until(lambda: slots == 2)
             await venue.tell()
