@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -105,6 +106,23 @@ async def test_a_database_that_is_away_is_told_with_what_the_daemon_knows() -> N
             }
         }
         assert "away" in await socket.receive_json(timeout=30)  # it is tried again
+
+
+async def test_a_viewer_gets_at_most_one_update_a_period() -> None:
+    """However often there is something new, and whatever it asks for meanwhile."""
+    feed = Feed(NOWHERE, FACTS, period_seconds=0.2)
+    server = HttpServer(Http(port=0), routes(feed))
+    async with server.running(), aiohttp.ClientSession(f"http://127.0.0.1:{server.port}") as session:
+        began = time.monotonic()
+        async with session.ws_connect("/page/feed") as socket:
+            while not feed.clients:  # noqa: ASYNC110 - the server tells of no event
+                await asyncio.sleep(0)
+            for number in range(5):
+                for client in feed.clients:
+                    client.offer({"daemon": _facts(number)})
+                await socket.send_json({**CHOICE, "seconds": number + 1})
+                await socket.receive_json(timeout=30)
+        assert time.monotonic() - began >= 4 * 0.2
 
 
 async def test_one_viewer_too_many_is_told_to_come_back() -> None:
