@@ -331,10 +331,11 @@ class Feed:
         trade ids that nothing filled are reported on the way.
         """
         since_ns, self._held_since_ns = self._held_since_ns, 0
-        if since_ns:
+        held = 0 < since_ns <= now_ns  # else there was room again before a tick was due
+        if held:
             self._put([_unsampled(book, since_ns, now_ns) for book in self.keeper.known()])
             self.keeper.say_again()
-        for tick_ns in self._ticks.due(now_ns, latest_only=bool(since_ns)):
+        for tick_ns in self._ticks.due(now_ns, latest_only=held):
             self._put(self.keeper.sample(tick_ns))
         self._witness()
         doubtful, self._doubtful = self._doubtful, []
@@ -358,8 +359,8 @@ class Feed:
                     account.token, account.seen_ns = latest, latest.received_ns
 
     def hold(self, now_ns: int) -> None:
-        """There is no room for samples: skip them, and name the time as a gap at the next one."""
-        self._held_since_ns = self._held_since_ns or now_ns
+        """There is no room for samples: skip them, and name the time from the first tick on as a gap, at the next one."""
+        self._held_since_ns = self._held_since_ns or self._ticks.next_ns or now_ns
 
     def finish(self, now_ns: int) -> None:
         """Intake ended: name what is missing, and say how far each stream came."""
