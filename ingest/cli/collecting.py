@@ -1,5 +1,6 @@
 """Commands around collecting: run, look, try, record."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +22,12 @@ def run(
     log_format: Annotated[str | None, typer.Option(help="auto, json or console.")] = None,
 ) -> None:
     """Collect until SIGTERM or Ctrl-C; a second signal ends at once. SIGHUP reads the configuration again."""
+    gc.disable()  # what is imported stays for ever: to look through it for garbage, now and later, takes time
     from ingest import daemon, log
     from ingest.store import migrate, provision
+
+    gc.freeze()
+    gc.enable()
 
     def read() -> "Loaded":
         return load(config, required=True, overrides={"log.level": log_level, "log.format": log_format})
