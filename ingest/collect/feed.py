@@ -359,7 +359,7 @@ class Feed:
                     account.token, account.seen_ns = latest, latest.received_ns
 
     def hold(self, now_ns: int) -> None:
-        """There is no room for samples: skip them, and name the time from the first tick on as a gap, at the next one."""
+        """No room for samples: skip them, and name the time from the first tick on as a gap, at the next one."""
         self._held_since_ns = self._held_since_ns or self._ticks.next_ns or now_ns
 
     def finish(self, now_ns: int) -> None:
