@@ -183,8 +183,8 @@ def standings(found: Sequence[Standing], console: Console) -> None:
 
 def _refusals(targets: Sequence[Target], console: Console) -> None:
     for target in targets:
-        if target.refused is not None:
-            _line(f"refused: {target.name}: {target.refused}", console)
+        if not target.is_whole:
+            _line(f"refused: {target.name}: {target.refused or target.clipped}", console)
 
 
 def _table(first: str, *numbers: str) -> Table:

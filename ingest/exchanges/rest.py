@@ -131,4 +131,6 @@ def _host(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {_TIMEOUT.total:g} s"
     return str(error) or type(error).__name__

@@ -3,6 +3,7 @@
 `BACKFILL_ROUNDS` (`make test-backfill ROUNDS=…`) makes the scenarios with faults longer: so many rounds.
 """
 
+import io
 import json
 import os
 import random
@@ -10,14 +11,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import psycopg
 import pytest
+from rich.console import Console
 
+from ingest.backfill.orders import Order
+from ingest.backfill.run import run
+from ingest.config.model import Config
+from ingest.config.source import load
+from ingest.errors import Exit
+from ingest.exchanges import rest
 from ingest.simulator.faults import (
     Fault,
     LaggingHistory,
@@ -28,6 +37,7 @@ from ingest.simulator.faults import (
     RestSilent,
     RestTruncated,
 )
+from ingest.store.backfill import Progress
 from tests.conftest import Fetch
 from tests.end_to_end.processes import end
 from tests.fault.venue import Venue
@@ -46,7 +56,7 @@ class Past:
     def __init__(self, folder: Path, venue: Venue, database_url: str, fetch: Fetch) -> None:
         self.venue = venue
         self.fetch = fetch
-        self._url = database_url
+        self.url = database_url
         self._folder = folder
         self._config = folder / "ingest.toml"
         # Aggregates weigh a sixth of single trades, and are the same in a made history.
@@ -56,16 +66,23 @@ class Past:
         self.began_us = venue.since.symbols[0].history_start_us
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def moment(self, minutes: int) -> str:
+    @property
+    def config(self) -> Config:
+        return load(self._config, environ={}).config
+
+    def time(self, minutes: int) -> datetime:
         """So many minutes after the history's begin."""
-        return (datetime.fromtimestamp(self.began_us / 1e6, UTC) + timedelta(minutes=minutes)).isoformat()
+        return datetime.fromtimestamp(self.began_us / 1e6, UTC) + timedelta(minutes=minutes)
+
+    def moment(self, minutes: int) -> str:
+        return self.time(minutes).isoformat()
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("INGEST_")}
         with (self._folder / "backfill.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "ingest", "backfill", *words, "--config", str(self._config)],
-                env={**kept, "DATABASE_URL": self._url, "COLUMNS": "200"},
+                env={**kept, "DATABASE_URL": self.url, "COLUMNS": "200"},
                 stdout=log,
                 stderr=log,
             )
@@ -98,7 +115,7 @@ class Past:
     def assert_candles(self, symbol: str, first: int, last: int) -> None:
         """The minutes from one to another (exclusive), counted from its begin, are the ledger's to the digit."""
         ends = [self.began_us + minute * MINUTE_US for minute in (first, last)]
-        with psycopg.connect(self._url) as connection, connection.cursor(name="stored") as cursor:
+        with psycopg.connect(self.url) as connection, connection.cursor(name="stored") as cursor:
             cursor.itersize = 10_000
             cursor.execute(
                 "SELECT (extract(epoch FROM c.time) * 1000000)::bigint, open::text, high::text, low::text, close::text,"
@@ -231,6 +248,50 @@ def test_what_cannot_be_fetched_is_reported_and_the_rest_is_there(past: Past) ->
     past.assert_candles("BTC/USDT", 0, 10_000)
     reply = past.fetch("SELECT state, count(*) FROM ingest.backfill_jobs GROUP BY 1")
     assert reply == [("done", 10)]
+
+
+@SOME_HOURS
+def test_of_a_range_across_the_edge_of_retention_the_kept_part_is_fetched(past: Past) -> None:
+    past.fetch("UPDATE ingest.policies SET retention = '5 hours' WHERE table_name = 'candles_1m'")
+    assert past.run(*candles(past, 0, 100)) == 2, past.log()
+    assert "nothing of it can be fetched" in past.log()
+    for _ in range(2):  # the second time it is refused as well, and there is nothing to do
+        assert past.run(*candles(past, 0, 590)) == 1, past.log()
+        assert "is stored (retention.candles_1m = 5 hours)" in past.log()
+    ((first, rows),) = past.fetch(
+        "SELECT ((extract(epoch FROM min(time)) * 1000000 - %s) / 60000000)::int, count(*) FROM ingest.candles_1m",
+        past.began_us,
+    )
+    assert 0 < first < 400  # history begins with an hour, up to an hour before ten hours ago
+    assert rows == 590 - first
+    past.assert_candles("BTC/USDT", first, 590)
+    past.fetch("UPDATE ingest.policies SET retention = '1 year' WHERE table_name = 'candles_1m'")
+    assert past.run(*candles(past, 0, 590)) == 0, past.log()
+    past.assert_candles("BTC/USDT", 0, 590)
+
+
+@A_YEAR
+async def test_a_venue_that_never_answers_is_given_up_and_asked_again(
+    past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line stands and nothing comes: to end that is the client's, whose patience is shortened here."""
+    monkeypatch.setattr(rest, "_TIMEOUT", aiohttp.ClientTimeout(total=2.0))
+    past.venue.fault(RestSilent(path="klines", wait_seconds=3600.0, after=1, count=2))
+    errors = set[str]()
+
+    class Watched:
+        def update(self, progress: Sequence[Progress]) -> None:
+            errors.update(each.error for each in progress if each.error)
+
+    order = Order("binance", ("BTC/USDT", "ETH/USDT"), "candles", "1m", past.time(0), past.time(5_000))
+    shown = Console(record=True, width=200, file=io.StringIO())
+    code = await run(past.config, past.url, [order], workers=2, meter=lambda _: Watched(), console=shown)
+    assert code == Exit.OK, shown.export_text()
+    assert sum(incident.times for incident in past.venue.incidents("rest_silent")) == 2
+    assert any("no answer within 2 s" in error for error in errors), errors
+    past.assert_candles("BTC/USDT", 0, 5_000)
+    past.assert_candles("ETH/USDT", 0, 5_000)
+    assert past.fetch("SELECT state, count(*) FROM ingest.backfill_jobs GROUP BY 1") == [("done", 10)]
 
 
 def _suffer(past: Past, words: list[str], path: Any, windows: int) -> None:
