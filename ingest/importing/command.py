@@ -33,14 +33,17 @@ from ingest.terminal import cell
 
 
 def run(config: Config, url: str, files: Sequence[Path], request: Request, *, workers: int, console: Console) -> Exit:
-    """Import the files, refresh the rollups over them, and say what became of each. FAILED where one was refused."""
+    """Import the files, refresh the rollups over them, and say what became of each. FAILED where one was
+    refused, or rows of it.
+    """
     paths = files_of(files)
     if not paths:
         raise ConfigError("there is no file among these: checksums are read beside their files.")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_all(config, url, paths, request, workers, console))
     _print(results, console)
-    return Exit.OK if all(isinstance(result, Outcome) for _, result in results) else Exit.FAILED
+    whole = all(isinstance(result, Outcome) and result.old is None for _, result in results)
+    return Exit.OK if whole else Exit.FAILED
 
 
 Result = Outcome | IngestError
@@ -183,5 +186,7 @@ def _print(results: Sequence[tuple[Path, Result]], console: Console) -> None:
     if any(isinstance(result, Outcome) and result.written.rejected for _, result in results):
         console.print("`ingest rejected list` shows the bad lines, each with its file and line")
     for path, result in results:
-        if not isinstance(result, Outcome):
+        if isinstance(result, Outcome) and result.old is not None:
+            console.print(cell(f"{path.name}: refused: {result.old}", "red"))
+        elif not isinstance(result, Outcome):
             console.print(cell(f"{path.name}: refused: {str(result).removeprefix(f'{path.name}: ')}", "red"))

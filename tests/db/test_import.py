@@ -22,7 +22,7 @@ from ingest import status
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
-from ingest.importing import command
+from ingest.importing import command, fast
 from ingest.importing.command import Locator
 from ingest.importing.job import Request
 from ingest.importing.load import Importer, Outcome
@@ -62,6 +62,12 @@ def run(url: str, *paths: Path, request: Request = BINANCE, workers: int = 2) ->
     console = Console(record=True, width=200, file=io.StringIO())
     code = command.run(Config(), url, paths, request, workers=workers, console=console)
     return code, console.export_text()
+
+
+def keep_from(fetch: Fetch, table: str, second: int) -> None:
+    """What is older is past the retention; the edge moves on by less than a minute while a test runs."""
+    statement = "UPDATE ingest.policies SET retention = now() - to_timestamp(%s + 1) WHERE table_name = %s"
+    fetch(statement, second, table)
 
 
 def date(day: int) -> str:
@@ -326,15 +332,63 @@ async def test_a_file_past_the_retention_is_refused_with_the_figure(
 ) -> None:
     old = DAY - 400 * DAY_SECONDS
     with pytest.raises(
-        ConfigError, match=rf"begins on {date(old)}, and trades keeps 365 days \(retention.trades\)"
+        ConfigError, match=rf"ends before {date(old + DAY_SECONDS)}, and nothing before .* is stored"
     ) as error:
         await load(database_url, packed(tmp_path, lines(dumped(5, day=old)), day=old))
-    assert "Set 41" in str(error.value)
+    assert "(retention.trades = 365 days). Raise it" in str(error.value)
     unnamed = tmp_path / "old.csv"
     unnamed.write_text(lines(dumped(5, day=old)))
-    with pytest.raises(ConfigError, match="keeps 365 days"):
-        await load(database_url, unnamed, Request("binance", "BTC/USDT", "binance-trades"))
+    request = Request("binance", "BTC/USDT", "binance-trades")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"5 rows are too old: .*retention.trades = 365 days"):
+            await load(database_url, unnamed, request)
     assert fetch("SELECT count(*) FROM ingest.trades") == [(0,)]
+    fetch("UPDATE ingest.policies SET retention = '800 days' WHERE table_name = 'trades'")
+    assert (await load(database_url, unnamed, request)).written == Written(5, 0, 0)
+
+
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_of_a_file_across_the_edge_of_retention_the_kept_rows_are_stored(
+    database_url: str, tmp_path: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, *, by_columns: bool
+) -> None:
+    """The rows of a day, a minute apart, of which noon is the edge; a bad line, and a hole, on either side of it."""
+    monkeypatch.setattr(fast, "available", lambda: by_columns)
+    keep_from(fetch, "trades", DAY + 43_200)
+    rows = [trade(str(n), time_ns=(DAY + n * 60) * SECOND) for n in range(1_440) if n not in (300, 1_000)]
+    text = lines(rows).splitlines(keepends=True)
+    text[100], text[800] = "no\n", "line\n"
+    path = packed(tmp_path, "".join(text))
+    for _ in range(2):
+        code, said = run(database_url, path)
+        assert code == Exit.FAILED
+        assert f"{path.name}: refused: 719 rows are too old: nothing before {date(DAY)} 12:00 is stored" in said
+    assert "imported before" in said
+    assert fetch("SELECT count(*), min(trade_id::int), max(trade_id::int) FROM ingest.trades") == [(717, 721, 1_439)]
+    assert fetch("SELECT from_id, cause FROM ingest.gaps ORDER BY 1") == [
+        (801, "hole in file"),
+        (1_000, "hole in file"),
+    ]
+    edge, end = moment((DAY + 43_200) * SECOND), moment((DAY + DAY_SECONDS) * SECOND - MICROSECOND)
+    assert fetch("SELECT from_time > %s, to_time = %s FROM ingest.backfill_jobs", edge, end) == [(True, True)]
+    fetch("UPDATE ingest.policies SET retention = NULL WHERE table_name = 'trades'")
+    code, said = run(database_url, path)
+    assert code == Exit.OK
+    assert fetch("SELECT count(*), min(trade_id::int) FROM ingest.trades") == [(1_436, 0)]
+    assert fetch("SELECT rows_stored, rows_known, rows_rejected, rows_old FROM ingest.imports") == [(719, 717, 2, 0)]
+
+
+async def test_a_file_that_went_on_after_its_retention_was_raised_begins_anew(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    keep_from(fetch, "trades", DAY + 43_200)
+    rows = [trade(str(n), time_ns=(DAY + n * 60) * SECOND) for n in range(1_440)]
+    path = packed(tmp_path, lines(rows))
+    await load(database_url, path)
+    fetch("UPDATE ingest.imports SET state = 'started', lines = 1000")
+    fetch("DELETE FROM ingest.trades WHERE trade_id::int > 1000")
+    fetch("UPDATE ingest.policies SET retention = '1 year' WHERE table_name = 'trades'")
+    assert (await load(database_url, path)).written == Written(721 + 439, 280, 0)
+    assert fetch("SELECT count(*) FROM ingest.trades") == [(1_440,)]
 
 
 async def test_another_kind_of_ids_is_refused(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
