@@ -40,7 +40,7 @@ class Meter(Protocol):
 
 async def dry_run(config: Config, url: str, orders: Sequence[Order], console: Console) -> Exit:
     """Say what a backfill would ask for; nothing is queued."""
-    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], store) as venues:
+    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], url) as venues:
         chosen = await targets(config, orders, venues, store, None)
         _all_refused(chosen)
         found = [None if each.refused else await estimate(each, venues[each.exchange], store) for each in chosen]
@@ -53,7 +53,7 @@ async def run(
     console: Console,
 ) -> Exit:  # fmt: skip
     """Fetch what is missing; OK when no window has failed and no part was refused."""
-    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], store) as venues:
+    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], url) as venues:
         registry = Registry(url)
         try:
             chosen = await targets(config, orders, venues, store, registry)
@@ -109,6 +109,7 @@ async def _work(
         for exchange, venue in venues.items():
             own = [target.asked for target in wanted if target.exchange == exchange]
             if own:
+                tasks.append(asyncio.create_task(venue.callers.follow(venue.rest.limiter)))
                 tasks += [
                     asyncio.create_task(_worker(url, exchange, venue, own, len(tasks) + n)) for n in range(workers)
                 ]

@@ -18,14 +18,13 @@ from ingest.exchanges.rest import Rest
 from ingest.records import Instrument, Stream
 from ingest.repair.timeframes import offered
 from ingest.store.backfill import Backfills, Kept, moment_ns
+from ingest.store.callers import Callers
 from ingest.store.policies import shown
 from ingest.store.registry import Registry
 from ingest.store.window import LENGTHS, Range, opening, place
 
 _CLOSED = timedelta(minutes=2)
 """What is younger is the stream's: the venue's history may not have it yet."""
-_SHARE = 0.5
-"""Of the venue's limit, where a daemon collects from it: the other half is the daemon's."""
 _REACH_MARGIN = 10  # candles that close while the work goes on
 _SLACK = timedelta(hours=1)
 """`30 days` of what is kept for 30 days: the clocks of two machines, and the time it takes, refuse nothing."""
@@ -52,30 +51,34 @@ class Target(Struct, frozen=True):
 
 
 class Venue(Struct, frozen=True):
-    """What is needed to ask one venue. `instruments` by id, and for the adapter ids by its own names of them."""
+    """What is needed to ask one venue. `callers` are those who share its limit.
+
+    `instruments` by id, and for the adapter ids by its own names of them.
+    """
 
     adapter: Adapter
     rest: Rest
+    callers: Callers
     instruments: dict[int, Instrument]
     ids: dict[str, int]
 
 
 @asynccontextmanager
-async def opened(config: Config, exchanges: Sequence[str], database: Backfills) -> AsyncIterator[dict[str, Venue]]:
-    """The venues by name, each with one limiter for all of its workers."""
+async def opened(config: Config, exchanges: Sequence[str], url: str) -> AsyncIterator[dict[str, Venue]]:
+    """The venues by name, each with one limiter for all of its workers. Raises Retryable where no database answers."""
     async with AsyncExitStack() as stack:
         found = {}
         for exchange in dict.fromkeys(exchanges):
             adapter_of(exchange)  # refuses what nobody knows
             ids: dict[str, int] = {}
             adapter = venues.adapters(config, exchange)(ids)
-            share = _SHARE if await database.is_collected(exchange) else 1.0
-            limiter = Limiter(int(adapter.limits.weight_per_minute * share))
+            callers = await stack.enter_async_context(Callers(url, exchange, "backfill"))
+            limiter = Limiter(adapter.limits.weight_per_minute, share=await callers.share())
             call = venues.lines(config, exchange).get("call", Rest)
             rest = await stack.enter_async_context(
                 call(exchange, limiter, proxy=venues.settings_of(config, exchange, ()).proxy)
             )
-            found[exchange] = Venue(adapter, rest, {}, ids)
+            found[exchange] = Venue(adapter, rest, callers, {}, ids)
         yield found
 
 

@@ -428,6 +428,37 @@ async def test_bybit_spot_files_of_one_time_are_not_doubled(database_url: str, t
     assert fetch("SELECT id_space FROM ingest.streams") == [("row of a Bybit file",)]
 
 
+async def test_a_month_of_bybit_spot_has_a_field_that_its_header_does_not_name(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    """Twins, too: rows of one millisecond, price, amount and side are two trades, which nothing but the row tells."""
+    path = tmp_path / f"BTCUSDT-{date(DAY)[:7]}.csv.gz"
+    text = "".join(f"{number},{DAY * 1_000 + 150},106456.9,0.0005,buy,0\n" for number in (1, 2))
+    path.write_bytes(
+        gzip.compress(f"id,timestamp,price,volume,side\n{text}3,{DAY * 1_000 + 151},1,2,sell,0\n".encode())
+    )
+    assert (await load(database_url, path, Request("bybit"))).written == Written(3, 0, 0)
+    assert fetch("SELECT trade_id, side::text, price::text, amount::text FROM ingest.trades ORDER BY 1") == [
+        ("1", "buy", "106456.9", "0.0005"),
+        ("2", "buy", "106456.9", "0.0005"),
+        ("3", "sell", "1", "2"),
+    ]
+
+
+async def test_bybit_spot_files_are_refused_beside_the_stream_s_rows(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    ((spot,),) = fetch("SELECT instrument_id FROM ingest.instruments WHERE symbol = 'BTC/USDT' AND exchange_id = 2")
+    registry = Registry(database_url)
+    await registry.register_streams([Stream(spot, SPOT, "trades")], {"trades": "execId"}, {})
+    await registry.close()
+    path = tmp_path / f"BTCUSDT_{date(DAY)}.csv.gz"
+    path.write_bytes(gzip.compress(f"id,timestamp,price,volume,side,rpi\n1,{DAY}000,2,3,buy,0\n".encode()))
+    with pytest.raises(ConfigError, match="count 'row of a Bybit file', those stored of BTC/USDT count 'execId'"):
+        await load(database_url, path, Request("bybit"))
+    assert fetch("SELECT count(*) FROM ingest.trades") == [(0,)]
+
+
 async def test_bybit_linear_files_meet_the_stream(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
     header = "timestamp,symbol,side,size,price,tickDirection,trdMatchID,grossValue,homeNotional,foreignNotional"
     path = tmp_path / f"BTCUSDT{date(DAY)}.csv.gz"

@@ -3,6 +3,7 @@
 `BACKFILL_ROUNDS` (`make test-backfill ROUNDS=…`) makes the scenarios with faults longer: so many rounds.
 """
 
+import asyncio
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 import aiohttp
 import psycopg
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from ingest.backfill.orders import Order
@@ -27,6 +29,7 @@ from ingest.config.model import Config
 from ingest.config.source import load
 from ingest.errors import Exit
 from ingest.exchanges import rest
+from ingest.exchanges.binance import Binance
 from ingest.simulator.faults import (
     Fault,
     LaggingHistory,
@@ -292,6 +295,46 @@ async def test_a_venue_that_never_answers_is_given_up_and_asked_again(
     past.assert_candles("BTC/USDT", 0, 5_000)
     past.assert_candles("ETH/USDT", 0, 5_000)
     assert past.fetch("SELECT state, count(*) FROM ingest.backfill_jobs GROUP BY 1") == [("done", 10)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("venue", [(*long(YEAR_MINUTES, 1), "--weight-per-minute", "600")], indirect=True)
+async def test_two_backfills_stay_below_the_venue_s_limit_together(past: Past, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them alone would use it up within the minute; the venue counts what both have used."""
+    monkeypatch.setattr(Binance, "limits", structs.replace(Binance.limits, weight_per_minute=600))
+    shares, errors, used = set[float](), set[str](), list[int]()
+    began = rest.Rest.fetch
+
+    async def fetch(self: rest.Rest, *words: Any, **more: Any) -> rest.Reply:
+        shares.add(self.limiter.share)
+        return await began(self, *words, **more)
+
+    monkeypatch.setattr(rest.Rest, "fetch", fetch)
+
+    class Watched:
+        def update(self, progress: Sequence[Progress]) -> None:
+            errors.update(each.error for each in progress if each.error)
+
+    async def watch() -> None:
+        async with aiohttp.ClientSession() as session:
+            while True:
+                async with session.get(f"{past.venue.url}/api/v3/ping") as reply:
+                    used.append(int(reply.headers["X-MBX-USED-WEIGHT-1M"]))
+                await asyncio.sleep(2)
+
+    async def backfill(symbol: str) -> Exit:
+        order = Order("binance", (symbol,), "candles", "1m", past.time(0), past.time(150_000))
+        shown = Console(record=True, width=200, file=io.StringIO())
+        return await run(past.config, past.url, [order], workers=2, meter=lambda _: Watched(), console=shown)
+
+    watching = asyncio.create_task(watch())
+    assert set(await asyncio.gather(backfill("BTC/USDT"), backfill("ETH/USDT"))) == {Exit.OK}
+    watching.cancel()
+    assert max(used) < 0.95 * 600
+    assert 0.5 in shares
+    assert errors == set()
+    past.assert_candles("BTC/USDT", 0, 150_000)
+    past.assert_candles("ETH/USDT", 0, 150_000)
 
 
 def _suffer(past: Past, words: list[str], path: Any, windows: int) -> None:
