@@ -28,6 +28,7 @@ from ingest.importing.ledger import Ledger
 from ingest.importing.load import Importer, Outcome, files_of
 from ingest.records import Instrument
 from ingest.store.copy_writer import Written
+from ingest.store.recompress import Place, compress
 from ingest.store.registry import Registry
 from ingest.terminal import cell
 
@@ -73,8 +74,10 @@ async def _all(
             async with asyncio.TaskGroup() as group:
                 for path in paths:
                     group.create_task(one(path))
-        if any(isinstance(result, Outcome) and not result.known_file for result in results.values()):
+        places = [each.place for each in results.values() if isinstance(each, Outcome) and each.place is not None]
+        if places:
             await _refresh(url, console)
+            await _compress(url, places, console)
     finally:
         await importer.close()
     return [(path, results[path]) for path in paths]
@@ -95,6 +98,13 @@ async def _refresh(url: str, console: Console) -> None:
         console.print(cell(f"rollups: {error}; `ingest maintain` does it", "red"))
     finally:
         await maintenance.close()
+
+
+async def _compress(url: str, places: Sequence[Place], console: Console) -> None:
+    try:
+        await compress(url, places)
+    except IngestError as error:
+        console.print(cell(f"compression is left to the server's own job: {error}", "red"))
 
 
 class Locator:

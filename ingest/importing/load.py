@@ -29,6 +29,7 @@ from ingest.records import Instrument
 from ingest.retry import rest_calls
 from ingest.store.block_writer import Block, BlockWriter, Refuse, Told
 from ingest.store.copy_writer import Written
+from ingest.store.recompress import Place
 from ingest.store.rows import TABLES
 
 _DAY_NS = 86_400 * SECOND
@@ -41,7 +42,8 @@ Locate = Callable[[Request, Job], Awaitable[tuple[int, Instrument, str]]]
 class Outcome(Struct, frozen=True):
     """What became of a file. `known_file`: it was imported before, and nothing was read; the figures are of then.
 
-    `old` says of rows that were passed over how many, and what stands in the way.
+    `place` is where its rows are, None where nothing was read; `old` says of rows that were passed over how many, and
+    what stands in the way.
     """
 
     symbol: str
@@ -50,6 +52,7 @@ class Outcome(Struct, frozen=True):
     known_file: bool = False
     verified: bool = False
     repaired: int = 0
+    place: Place | None = None
     old: str | None = None
 
 
@@ -99,7 +102,10 @@ class Importer:
         finally:
             await ledger.close()
         seconds = (clock.monotonic_ns() - started) / SECOND
-        return Outcome(instrument.symbol, written, seconds, verified=verified, repaired=repaired, old=old)
+        place = None
+        if begun.first_ns is not None and begun.last_ns is not None:
+            place = Place(TABLES[layout.kind].name, begun.first_ns, begun.last_ns)
+        return Outcome(instrument.symbol, written, seconds, verified=verified, repaired=repaired, place=place, old=old)
 
     async def _begin(
         self,

@@ -22,12 +22,13 @@ from ingest import status
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
-from ingest.importing import command, fast
+from ingest.importing import command, fast, source
 from ingest.importing.command import Locator
 from ingest.importing.job import Request
 from ingest.importing.load import Importer, Outcome
 from ingest.records import CandleSource, Gap, Instrument, Stream, Trade
 from ingest.store.copy_writer import CopyWriter, Written
+from ingest.store.recompress import Place, compress
 from ingest.store.registry import Registry
 from tests.conftest import Fetch
 from tests.db.support import BTC, ETH, candle, moment, stored_candles, stored_trades, trade
@@ -407,6 +408,57 @@ async def test_a_file_that_is_something_else_is_refused_whole(database_url: str,
     with pytest.raises(ConfigError, match="none of its first 1 lines is a row of binance-trades"):
         await load(database_url, path)
     assert fetch("SELECT count(*) FROM ingest.rejected") == [(0,)]
+
+
+@pytest.mark.community
+def test_rows_of_a_file_come_into_compressed_chunks_which_are_compressed_again(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    """More rows than one transaction may decompress, of which every other one is stored and compressed."""
+    old, count = DAY - 60 * DAY_SECONDS, 120_000
+    rows = dumped(count, day=old, step_us=700_000)
+    half = packed(tmp_path, lines(rows[::2]), day=old, name="ETHUSDT-trades")
+    half = half.rename(half.with_name("half.zip"))
+    request = Request("binance", "BTC/USDT", "binance-trades")
+    code, said = run(database_url, half, request=request)
+    assert code == Exit.OK, said
+    assert statuses(fetch) == [1]
+    code, said = run(database_url, packed(tmp_path, lines(rows), day=old))
+    assert code == Exit.OK, said
+    assert statuses(fetch) == [1]
+    assert fetch("SELECT count(*), count(DISTINCT trade_id) FROM ingest.trades") == [(count, count)]
+    assert fetch("SELECT rows_stored, rows_known, rows_rejected FROM ingest.imports ORDER BY import_id") == [
+        (count // 2, 0, 0),
+        (count // 2, count // 2, 0),
+    ]
+    assert fetch("SELECT sum(trades) FROM ingest.trade_candles_1m") == [(count,)]
+
+
+@pytest.mark.community
+async def test_candles_of_a_file_replace_compressed_ones(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
+    """Of a month, all at once: more than half of what one statement may decompress."""
+    old, count = (DAY - 90 * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS, 60_000
+    known = [candle(time_ns=(old + 60 * minute) * SECOND, close="104") for minute in range(count)]
+    writer = CopyWriter(database_url, role="stream", instruments={1: BTC})
+    for start in range(0, count, 10_000):
+        await writer.write(known[start : start + 10_000], staged=True)
+    await writer.close()
+    place = Place("candles_1m", old * SECOND, (old + 60 * count) * SECOND)
+    assert await compress(database_url, [place]) > 0
+    path = packed(tmp_path, klines(old, range(count)), day=old, name="BTCUSDT-1m")
+    assert (await load(database_url, path, size=source.BLOCK_BYTES)).written == Written(count, 0, 0)
+    assert await compress(database_url, [place]) > 0
+    assert statuses(fetch, "candles_1m") == [1]
+    assert fetch("SELECT count(*), min(close)::text, max(close)::text FROM ingest.candles_1m") == [
+        (count, "105", "105")
+    ]
+
+
+def statuses(fetch: Fetch, table: str = "trades") -> list[int]:
+    """1: compressed, and nothing was written to it since."""
+    statement = "SELECT DISTINCT _timescaledb_functions.chunk_status(c) FROM show_chunks(%s) AS c ORDER BY 1"
+    rows = fetch(statement, f"ingest.{table}")
+    return [status for (status,) in rows]
 
 
 # Bybit
