@@ -253,6 +253,20 @@ def test_what_cannot_be_fetched_is_reported_and_the_rest_is_there(past: Past) ->
     assert reply == [("done", 10)]
 
 
+@A_YEAR
+@pytest.mark.community
+def test_a_backfill_fills_compressed_chunks_and_compresses_them_again(past: Past) -> None:
+    """A hole of a week in two months that are compressed: the same chunks take it."""
+    for first, last in ((0, 40_000), (50_000, 90_000), (0, 90_000)):
+        assert past.run(*candles(past, first, last)) == 0, past.log()
+        assert past.fetch(
+            "SELECT DISTINCT _timescaledb_functions.chunk_status(c) FROM show_chunks('ingest.candles_1m') AS c"
+        ) == [(1,)]
+    assert past.fetch("SELECT sum(rows_stored), sum(rows_known) FROM ingest.backfill_jobs") == [(90_000, 0)]
+    past.assert_candles("BTC/USDT", 0, 90_000)
+    assert past.fetch("SELECT sum(minutes) FROM ingest.candles_1d") == [(90_000,)]
+
+
 @SOME_HOURS
 def test_of_a_range_across_the_edge_of_retention_the_kept_part_is_fetched(past: Past) -> None:
     past.fetch("UPDATE ingest.policies SET retention = '5 hours' WHERE table_name = 'candles_1m'")
