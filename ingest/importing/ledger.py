@@ -7,7 +7,7 @@ import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection
 
-from ingest.clock import MINUTE
+from ingest.clock import MINUTE, SECOND
 from ingest.importing.layout import ImportChannel, Layout
 from ingest.records import Instrument
 from ingest.store import database
@@ -88,7 +88,9 @@ class Ledger:
             "instrument_id": instrument_id,
             "channel": layout.channel,
             "layout": layout.name,
-            "kept_from": None if kept is None else timestamp(kept.from_ns),
+            "kept_from": None
+            if kept is None
+            else timestamp(max(kept.from_ns, SECOND)),  # a century reaches before 1970
         }
         await self._fetch("import_forget", known)
         rows = await self._fetch("import_begin", {**known, "file_name": file_name, "file_bytes": file_bytes})

@@ -344,7 +344,7 @@ async def test_a_file_past_the_retention_is_refused_with_the_figure(
         with pytest.raises(ConfigError, match=r"5 rows are too old: .*retention.trades = 365 days"):
             await load(database_url, unnamed, request)
     assert fetch("SELECT count(*) FROM ingest.trades") == [(0,)]
-    fetch("UPDATE ingest.policies SET retention = '800 days' WHERE table_name = 'trades'")
+    fetch("UPDATE ingest.policies SET retention = '36500 days' WHERE table_name = 'trades'")
     assert (await load(database_url, unnamed, request)).written == Written(5, 0, 0)
 
 
