@@ -31,7 +31,7 @@ def test_a_moment_that_is_none_is_said_with_what_it_may_be() -> None:
         moment("yesterdy", NOW, "--from")
 
 
-@pytest.mark.parametrize("text", ["1960-01-01", "99999 days", "999999 days", "0001-01-01T00:00:00+05:00"])
+@pytest.mark.parametrize("text", ["1960-01-01", "99999 days", "0001-01-01T00:00:00+05:00"])
 def test_a_moment_before_all_markets_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is before there was any such market"):
         moment(text, NOW, "--from")
