@@ -104,11 +104,11 @@ def quoted(text: str) -> str:
 def span_of(text: str) -> datetime | timedelta:
     """A day or a time as ISO 8601 writes it, or so long ago: `30 days`, `12 hours`. Raises ValueError."""
     ago = _AGO.fullmatch(text.strip().lower())
+    if ago:
+        return timedelta(**{f"{ago[2]}s": int(ago[1])})
     try:
-        if ago:
-            return timedelta(**{f"{ago[2]}s": int(ago[1])})
         return datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
+    except ValueError:
         raise ValueError(
             f"{quoted(text)} is no time; write 2024-01-31, 2024-01-31 12:00, 30 days or 12 hours"
         ) from None
