@@ -117,7 +117,7 @@ test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends wi
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
 
 test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
-	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
+	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest --timeout=0 tests/fault/test_backfill.py
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community
