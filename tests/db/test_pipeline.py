@@ -318,7 +318,9 @@ def _passed_over(fetch: Fetch) -> Rows:
 
     Marks first: a chunk that is made between the planning of a statement and its snapshot is not looked into.
     """
-    marks = fetch("SELECT instrument_id, watermark_id FROM ingest.streams WHERE channel = 'trades' AND watermark_id > 0")
+    marks = fetch(
+        "SELECT instrument_id, watermark_id FROM ingest.streams WHERE channel = 'trades' AND watermark_id > 0"
+    )
     stored = "SELECT count(*) FROM ingest.trades WHERE instrument_id = %s AND trade_id::bigint <= %s"
     rows = [(*mark, fetch(stored, *mark)[0][0]) for mark in marks]
     return [row for row in rows if row[2] < row[1]]

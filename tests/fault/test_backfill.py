@@ -193,6 +193,7 @@ def test_a_year_of_candles_takes_as_many_calls_as_it_has_pages(past: Past) -> No
 
 
 @A_YEAR
+@pytest.mark.long
 def test_two_processes_share_a_backfill_and_fetch_no_window_twice(past: Past) -> None:
     past.count_calls()
     words = candles(past, 0, 100_000, "BTC/USDT", "ETH/USDT")
@@ -244,6 +245,7 @@ def test_faults_and_kills_leave_no_trace_in_trades(past: Past) -> None:
 
 
 @A_YEAR
+@pytest.mark.long
 def test_what_cannot_be_fetched_is_reported_and_the_rest_is_there(past: Past) -> None:
     past.venue.fault(RestError(path="klines", status=400, after=8, count=1_000))
     words = [*candles(past, 0, 10_000), "--workers", "1"]
