@@ -1,4 +1,4 @@
-"""`make soak MINUTES=…`: 2,000 trades a second with faults, one daemon, a line each minute; at the end all must be equal.
+"""`make soak MINUTES=…`: 2,000 trades a second with faults, one daemon, a line each minute; at the end all is equal.
 
 The venue's own random faults, cuts of its line, a database that is away or behind a line that breaks: whatever a week
 brings, but the daemon is never killed, so that its memory can be watched. What is printed of it is what its `/metrics`
@@ -39,7 +39,7 @@ SEED = 8
 
 _BEGIN, _END = "<!-- soak:begin -->", "<!-- soak:end -->"
 _HEAD = (
-    "| minute | what was done | memory | trades stored | a second | receipt to commit, median | 99 of 100 | in the spool"
+    "| minute | what was done | memory | trades stored | a second | to commit, median | 99 of 100 | in the spool"
     " | gaps to repair |\n|--:|---|--:|--:|--:|--:|--:|--:|--:|"
 )
 
