@@ -38,6 +38,7 @@ from ingest.exchanges.adapter import (
     Ignored,
     Limits,
     Options,
+    Refusal,
     Request,
     Subscription,
 )
@@ -49,7 +50,6 @@ from ingest.records import (
     Channel,
     Instrument,
     Promise,
-    Reject,
     Stream,
     Trade,
 )
@@ -116,6 +116,7 @@ class Coinbase(Adapter):
     }
     books = BookRule(snapshot="stream")
     history = History(by="id", upwards=False)
+    refuses = Refusal(re.compile(r"(\S+) is not a valid product"), whole=True)
     now: Clock = staticmethod(clock.now_ns)  # "the latest candles" are asked for by their times
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
@@ -157,7 +158,7 @@ class Coinbase(Adapter):
         asked: dict[str, list[Stream]] = {"heartbeats": []}
         for stream in streams:
             product, served = wire.streamed_name(stream.instrument), self._served[stream.channel]
-            served[product] = (*served.get(product, ()), stream.instrument_id)
+            served[product] = tuple(dict.fromkeys((*served.get(product, ()), stream.instrument_id)))
             self._renamed |= product != stream.instrument.native
             asked.setdefault(_SUBSCRIBED_AS[stream.channel], []).append(stream)
         subscriptions = []
@@ -166,6 +167,9 @@ class Coinbase(Adapter):
             self._unanswered[request_id] = (name, set(products))
             subscriptions.append(Subscription(request_id, wire.request("subscribe", name, products), tuple(part)))
         return subscriptions
+
+    def topic(self, stream: Stream) -> str:
+        return wire.streamed_name(stream.instrument)
 
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         name, products = _SUBSCRIBED_AS[stream.channel], [wire.streamed_name(stream.instrument)]
@@ -275,7 +279,7 @@ class Coinbase(Adapter):
             return [*broken, Ignored(f"{other.channel}: channel not collected")]
         if other.type == "error":
             self._next = expected  # it has no number, and no id: it is the connection's
-            return (Ack(0, other.message or "no reason given"),)
+            return (Ack(0, ": ".join(filter(None, (other.message, other.reason))) or "no reason given"),)
         raise Rejected(f"unknown frame: channel {other.channel[:40]!r}, type {other.type[:40]!r}")
 
     # The book: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#level2-channel
@@ -353,11 +357,11 @@ class Coinbase(Adapter):
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {product!r}")
         if path == "candles":
-            rest, as_of_ns = CandleSource.REST, received_ns - MINUTE
-            candles = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=as_of_ns)
-            return _with_rejects(*candles, received_ns)
+            rest = CandleSource.REST
+            found = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=received_ns - MINUTE)
+            return self.rows(*found, received_ns)
         read = wire.latest_trades if path == "ticker" else wire.trades
-        return _with_rejects(*read(body, instrument_id, received_ns), received_ns)
+        return self.rows(*read(body, instrument_id, received_ns), received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         """Both ends are asked for, and are inclusive: so the end is the last second of the last minute."""
@@ -394,7 +398,3 @@ class Coinbase(Adapter):
 
     def _request(self, path: str, **params: str | int) -> Request:
         return Request(f"{self._rest_url}{_MARKET}/{path}?{urlencode(params)}", 1, _FRESH)
-
-
-def _with_rejects(records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad], received_ns: int) -> list[Event]:
-    return [*records, *(Reject("coinbase", "", row.reason, row.payload, received_ns) for row in bad)]
