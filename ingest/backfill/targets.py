@@ -16,6 +16,7 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument, Stream
+from ingest.repair.fold import folds
 from ingest.repair.timeframes import offered
 from ingest.store.backfill import Backfills, Kept, moment_ns
 from ingest.store.policies import shown
@@ -159,7 +160,8 @@ def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | 
     if order.channel == "trades" and adapter.history.by == "recent":
         return f"{order.exchange}'s REST has its latest trades alone; its daily files have the others: `ingest import`"
     latest = adapter.limits.candles_kept
-    if order.channel == "candles" and latest is not None:
+    made = order.timeframe == "1m" and folds(adapter)
+    if order.channel == "candles" and latest is not None and not made:
         reach_ns = moment_ns(kept.now) - (latest - _REACH_MARGIN) * LENGTHS[order.timeframe]
         if asked.from_ns < reach_ns:
             start = datetime.fromtimestamp(reach_ns // 1_000_000_000 // 60 * 60 + 60, tz=kept.now.tzinfo)
