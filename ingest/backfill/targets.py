@@ -63,7 +63,7 @@ async def opened(config: Config, exchanges: Sequence[str], database: Backfills) 
             ids: dict[str, int] = {}
             adapter = venues.adapters(config, exchange)(ids)
             share = _SHARE if await database.is_collected(exchange) else 1.0
-            limiter = Limiter(int(adapter.limits.weight_per_minute * share))
+            limiter = Limiter(adapter.limits.weight_per_minute * share, adapter.limits.burst)
             call = venues.lines(config, exchange).get("call", Rest)
             rest = await stack.enter_async_context(
                 call(exchange, limiter, proxy=venues.settings_of(config, exchange, ()).proxy)

@@ -182,8 +182,8 @@ class Collector:
             self._preparing = None
         adapter = self._any
         limits, settings = adapter.limits, self._settings
-        self._slots = Limiter(int(limits.connections_per_window * 60 / limits.connection_window_seconds))
-        limiter = Limiter(limits.weight_per_minute)
+        self._slots = Limiter.in_windows(limits.connections_per_window, limits.connection_window_seconds)
+        limiter = Limiter(limits.weight_per_minute, limits.burst)
         async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self._rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)

@@ -37,6 +37,7 @@ class Limits(Struct, frozen=True):
     connection_window_seconds: float
     connection_lifetime_seconds: float
     weight_per_minute: int
+    burst: float | None = None  # of it so much may be used at once; None: a sixth of a minute's
     trades_page: int = 1000  # rows that one REST call gives at most
     candles_page: int = 1000
     candles_kept: int | None = None  # of each length REST has so many of the latest; None: all since the listing

@@ -98,13 +98,13 @@ class Coinbase(Adapter):
     exchange = "coinbase"
     limits = Limits(
         streams_per_connection=30,
-        # What the venue grants an address, eight of each a second, is shared by all connections: at a start eight of
-        # them may come at once, each saying something, and again when each has waited a second.
+        # Eight of each a second an address, for all connections: one begins a second, and says one thing a second.
         messages_per_second=3,
         connections_per_window=8,
         connection_window_seconds=8,
         connection_lifetime_seconds=7 * 24 * 3600,  # no page states an end
-        weight_per_minute=600,  # ten calls a second an address; a call weighs 1
+        weight_per_minute=600,  # ten calls a second an address, in any second; a call weighs 1
+        burst=2,
         candles_page=_CANDLES_PAGE,
     )
     promises: Mapping[Channel, Promise] = {
@@ -357,9 +357,9 @@ class Coinbase(Adapter):
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {product!r}")
         if path == "candles":
-            rest = CandleSource.REST
-            found = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=received_ns - MINUTE)
-            return self.rows(*found, received_ns)
+            rest, as_of_ns = CandleSource.REST, received_ns - MINUTE
+            rows = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=as_of_ns)
+            return self.rows(*rows, received_ns)
         read = wire.latest_trades if path == "ticker" else wire.trades
         return self.rows(*read(body, instrument_id, received_ns), received_ns)
 

@@ -105,7 +105,8 @@ class Kraken(Adapter):
         connections_per_window=150,
         connection_window_seconds=600,
         connection_lifetime_seconds=24 * 3600,  # ours: none is stated
-        weight_per_minute=60,  # a call is one unit, and a call a second is what the venue promises to serve
+        weight_per_minute=60,  # a call is one unit, and a call a second is what the venue promises to serve:
+        burst=1.2,  # so never two within one
         trades_page=_TRADES,
         candles_page=_CANDLES,
         candles_kept=_CANDLES,

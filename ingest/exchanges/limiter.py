@@ -10,14 +10,19 @@ SHARE = 0.8
 
 
 class Limiter:
-    """Weight a minute, with bursts of a sixth of it."""
+    """Weight a minute, of which `burst` may be used at once; where none is given, a sixth of what a minute allows."""
 
-    def __init__(self, weight_per_minute: int) -> None:
+    def __init__(self, weight_per_minute: float, burst: float | None = None) -> None:
         self._per_second = weight_per_minute * SHARE / 60
-        self._capacity = max(weight_per_minute * SHARE / 6, 1.0)
+        self._capacity = max(weight_per_minute * SHARE / 6 if burst is None else burst, 1.0)
         self._level = self._capacity
         self._at_ns = 0
         self._held_until_ns = 0
+
+    @classmethod
+    def in_windows(cls, most: int, seconds: float) -> "Limiter":
+        """At most so many in any window of so many seconds, wherever it begins: a burst and what refills it."""
+        return cls(most * 60 / seconds, min(most * (1 - SHARE), most * SHARE * 10 / seconds))
 
     def delay_seconds(self, weight: int, now_ns: int, *, keep: float = 0.0) -> float:
         """0.0 when the weight was taken; else how long to wait before asking again (nothing was taken).

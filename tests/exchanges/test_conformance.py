@@ -411,7 +411,7 @@ def test_requests_are_well_formed_and_within_the_limit(venue: Venue) -> None:
             assert " " not in request.url
             assert request.url.isascii()
             assert 0 < request.weight <= venue.adapter.limits.weight_per_minute
-            limiter = Limiter(venue.adapter.limits.weight_per_minute)
+            limiter = Limiter(venue.adapter.limits.weight_per_minute, venue.adapter.limits.burst)
             assert limiter.delay_seconds(request.weight, 1) == 0, "it waits for a bucket that it does not fit into"
 
 
