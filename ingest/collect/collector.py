@@ -156,6 +156,9 @@ class Collector:
                 self._supervisors.remove(supervisor)
         self._end(dict.fromkeys(refused, f"refused by the venue: {said}"))
 
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        self.feed.connected(streams, clock.now_ns())
+
     # Running
 
     def stop(self) -> None:
@@ -366,6 +369,8 @@ class Collector:
             return
         account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
         account.silence.real(clock.now_ns())
+        if stream.channel == "liquidations":  # there may be none for days: its line alone attests to it
+            return
         self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
         if stream.channel == "candles":
             self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)

@@ -47,6 +47,9 @@ class Sink(Protocol):
     def refuse(self, streams: Sequence[Stream], said: str) -> None:
         """The venue will not deliver these, in its own words; the others of the connection go on."""
 
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        """These were subscribed anew on their living connection, and the venue has acknowledged it."""
+
 
 class Tap(Protocol):
     """Sees the raw traffic of a session, for `ingest record`."""
@@ -258,7 +261,9 @@ class Session:
             if self.live.is_set() and self._tasks is not None and self._socket is not None:  # nobody waits any more
                 self._resubscribing.add(self._tasks.create_task(self._socket.close()))
             return
-        self._asked.pop(control.request_id, None)
+        answered = self._asked.pop(control.request_id, None)
+        if answered is not None and self.live.is_set():
+            self._sink.renewed(answered.streams)
         self._acknowledge()
 
     def _leave_out(self, request_id: int, said: str) -> bool:

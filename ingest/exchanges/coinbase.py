@@ -173,6 +173,7 @@ class Coinbase(Adapter):
 
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         name, products = _SUBSCRIBED_AS[stream.channel], [wire.streamed_name(stream.instrument)]
+        self._unanswered[first_request_id + 1] = (name, set(products))
         return [
             Subscription(first_request_id, wire.request("unsubscribe", name, products), ()),
             Subscription(first_request_id + 1, wire.request("subscribe", name, products), (stream,)),
@@ -262,11 +263,7 @@ class Coinbase(Adapter):
         for event in message.events:
             for name, products in event.subscriptions.items():
                 held.setdefault(name, set()).update(products)
-        answered = [
-            request_id
-            for request_id, (name, products) in self._unanswered.items()
-            if name in held and products <= held[name]
-        ]
+        answered = [n for n, (name, products) in self._unanswered.items() if name in held and products <= held[name]]
         for request_id in answered:
             del self._unanswered[request_id]
         return [Ack(request_id) for request_id in answered] or _NOTHING_NEW

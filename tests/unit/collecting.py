@@ -72,8 +72,8 @@ class Venue:
                 await socket.send_json({"error": {"code": 2, "msg": f"unknown: {topic}"}, "id": message["id"]})
             await socket.send_json({"result": None, "id": message["id"]})
             self.subscribed[socket] = set(message["params"])
-            while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
-                pass
+            while (message := await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+                await socket.send_json({"result": None, "id": json.loads(message.data)["id"]})
         except TypeError:  # it was closed before it asked for anything
             pass
         finally:

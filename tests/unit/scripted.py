@@ -35,6 +35,7 @@ class Sink:
         self.trades: list[int] = []
         self.times: list[int] = []
         self.refused: list[tuple[Stream, str]] = []
+        self.renewals: list[Stream] = []
         self._open = asyncio.Event()
         if not held:
             self._open.set()
@@ -69,6 +70,9 @@ class Sink:
 
     def forget(self, _adapter: Adapter, /) -> None:
         return
+
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        self.renewals += streams
 
     def refuse(self, streams: Sequence[Stream], said: str) -> None:
         self.refused += [(stream, said) for stream in streams]

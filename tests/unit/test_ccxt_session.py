@@ -59,6 +59,8 @@ class Sink:
 
     def forget(self, _adapter: Adapter, /) -> None: ...
 
+    def renewed(self, _streams: Sequence[Stream], /) -> None: ...
+
     def refuse(self, streams: Sequence[Stream], said: str) -> None:
         self.refused += [(stream.channel, said) for stream in streams]
 

@@ -11,7 +11,8 @@ from ingest.clock import MILLISECOND
 from ingest.collect import collector as collector_module
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Adapter
-from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Stream
+from ingest.exchanges.adapter import Subscription as AdapterSubscription
+from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Promise, Stream
 from tests.db.support import NOON
 from tests.unit.collecting import Bench, Picky, Small, Venue, Wanted, listed, until
 
@@ -399,3 +400,50 @@ async def test_a_book_is_renewed_only_while_it_is_out_of_sync_and_its_connection
             bench.collector._renew_book(stream)
             await until(lambda: len(venue.asked) == 2)
             await bench.until({"BTC book": "live"})
+
+
+async def test_a_quiet_ticker_that_is_subscribed_anew_on_its_connection_goes_on() -> None:
+    """Its gap ends with the acknowledgement: no other connection tells that it is delivered again."""
+
+    class Renewing(Picky):
+        def resubscribe(self, stream: Stream, first_request_id: int) -> list[AdapterSubscription]:
+            return self.subscribe([stream], first_request_id)
+
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("ticker",)}, adapter=Renewing, silence_ns=50 * MILLISECOND)
+        async with bench.running():
+            await until(lambda: len(bench.gaps()) == 2)
+            assert len(venue.asked) == 1
+        opened, closed = bench.gaps()[:2]
+        assert (opened.cause, opened.to_ns, opened.state) == ("silent", None, "open")
+        assert (closed.opened_ns, closed.state) == (opened.opened_ns, "unrecoverable")
+        assert closed.to_ns is not None
+
+
+async def test_liquidations_may_be_quiet_for_ever() -> None:
+    class Futures(Picky):
+        promises: Mapping[Channel, Promise] = {**Picky.promises, "liquidations": "none"}
+
+        def channels(self, _instrument: Instrument) -> tuple[Channel, ...]:
+            return ("liquidations",)
+
+        def id_space(self, _channel: Channel) -> str:
+            return "time"
+
+        def _topic(self, stream: Stream) -> str:
+            return f"{stream.instrument.native.lower()}@forceOrder"
+
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("liquidations",)}, adapter=Futures, silence_ns=20 * MILLISECOND)
+        checked: list[Stream] = []
+        check = bench.collector._check
+
+        def suspect(stream: Stream) -> None:
+            checked.append(stream)
+            check(stream)
+
+        bench.collector.feed.ledger._suspect = suspect
+        async with bench.running():
+            await until(lambda: len(checked) == 2)
+            assert len(venue.asked) == 1
+        assert bench.gaps() == []

@@ -617,3 +617,34 @@ async def test_a_stream_that_is_refused_when_it_is_subscribed_anew_is_left_out()
         await it.close()
         await running
     assert [stream for stream, _ in sink.refused] == STREAMS[1:]
+    assert sink.renewals == []
+
+
+async def test_a_stream_that_was_subscribed_anew_is_told_when_that_is_acknowledged() -> None:
+    class Renewing(Quick):
+        def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
+            ended, begun = (self.subscribe([stream], first_request_id + number)[0] for number in (0, 1))
+            return [structs.replace(ended, frame=ended.frame.replace("SUB", "UNSUB")), begun]
+
+    go = asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        for _ in range(2):
+            await acknowledge(socket)
+        await socket.send(trade(1))
+        await go.wait()
+        await acknowledge(socket)
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Renewing({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink)
+        running = asyncio.create_task(it.run())
+        await until(it.live.is_set)
+        assert it.resubscribe(STREAMS[1])
+        await until(lambda: sink.trades == [1])
+        assert sink.renewals == []  # the old one has ended, no more
+        go.set()
+        await until(lambda: sink.renewals == STREAMS[1:])
+        await it.close()
+        await running
