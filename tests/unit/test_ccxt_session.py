@@ -267,11 +267,16 @@ async def test_closing_takes_what_came_and_leaves_nothing_open() -> None:
         assert not theirs
 
 
-async def test_a_refused_channel_is_said_and_the_others_go_on() -> None:
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_refused_channel_is_said_and_the_others_go_on(refused: bool) -> None:
+    """One that ccxt fails at is not put out: its silence brings another session."""
+
     def spoil(client: Any) -> None:
         async def refuse(*_: object) -> None:
             import ccxt  # noqa: PLC0415
 
+            if not refused:
+                raise TypeError("a fault of ccxt's")
             raise ccxt.NotSupported("binance watchTicker() is not for this market")
 
         client.watch_ticker = refuse
@@ -282,5 +287,5 @@ async def test_a_refused_channel_is_said_and_the_others_go_on() -> None:
     async with playing(script, "trades", "ticker", spoil=spoil) as scene:
         await scene.until(scene.session.live.is_set)
         await scene.until(lambda: scene.sink.ids == [1])
-        assert [channel for channel, _ in scene.sink.refused] == ["ticker"]
-        assert "watchTicker() is not for this market" in scene.sink.refused[0][1]
+        assert [channel for channel, _ in scene.sink.refused] == ["ticker"] * refused
+        assert all("watchTicker() is not for this market" in said for _, said in scene.sink.refused)
