@@ -94,6 +94,7 @@ class Session:
         self._resubscribing: set[asyncio.Task[None]] = set()
         self._next_request_id = 1
         self._asked: dict[int, Subscription] = {}  # by request: what is not acknowledged yet
+        self._refused: set[str] = set()  # what the venue called the streams that it refused
         self._answered = asyncio.Event()
         self._failure: Retryable | None = None
         self._closing = asyncio.Event()
@@ -279,8 +280,9 @@ class Session:
             if named and whole:
                 del self._asked[subscription.request_id]
                 left += [stream for stream in subscription.streams if stream not in named]
-        if not refused:
-            return False
+        if not refused:  # unless it is said again, of another request that was asked before
+            return bool(topics) and topics <= self._refused
+        self._refused |= topics
         self._sink.refuse(refused, said)
         self._send_beside(self._ask(left) if left else ())
         self._acknowledge()
