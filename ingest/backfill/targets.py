@@ -16,6 +16,7 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument, Stream
+from ingest.repair.fold import folds
 from ingest.repair.timeframes import offered
 from ingest.store.backfill import Backfills, Kept, moment_ns
 from ingest.store.callers import Callers
@@ -73,7 +74,7 @@ async def opened(config: Config, exchanges: Sequence[str], url: str) -> AsyncIte
             ids: dict[str, int] = {}
             adapter = venues.adapters(config, exchange)(ids)
             callers = await stack.enter_async_context(Callers(url, exchange, "backfill"))
-            limiter = Limiter(adapter.limits.weight_per_minute, share=await callers.share())
+            limiter = Limiter(adapter.limits.weight_per_minute, adapter.limits.burst, share=await callers.share())
             call = venues.lines(config, exchange).get("call", Rest)
             rest = await stack.enter_async_context(
                 call(exchange, limiter, proxy=venues.settings_of(config, exchange, ()).proxy)
@@ -180,7 +181,8 @@ def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | 
     if order.channel == "trades" and adapter.history.by == "recent":
         return f"{order.exchange}'s REST has its latest trades alone; its daily files have the others: `ingest import`"
     latest = adapter.limits.candles_kept
-    if order.channel == "candles" and latest is not None:
+    made = order.timeframe == "1m" and folds(adapter)
+    if order.channel == "candles" and latest is not None and not made:
         reach_ns = moment_ns(kept.now) - (latest - _REACH_MARGIN) * LENGTHS[order.timeframe]
         if asked.from_ns < reach_ns:
             start = datetime.fromtimestamp(reach_ns // 1_000_000_000 // 60 * 60 + 60, tz=kept.now.tzinfo)

@@ -136,9 +136,9 @@ class Feed:
                 self._runs.pop(stream.instrument_id, None)
 
     def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
-        """Take one frame; return what is addressed to the connection, None when the frame was rejected.
+        """Take one frame; return what is addressed to the connection, None when it brought nothing.
 
-        Never raises on the frame's account.
+        That is: it was rejected, or is understood and not stored, as a heartbeat is. Never raises on its account.
         """
         if received_ns >= self._ticks.next_ns:
             self.sample(received_ns)
@@ -169,8 +169,9 @@ class Feed:
         except Rejected as error:
             self.reject(body, str(error), received_ns, f"{stream.instrument.symbol} {stream.channel}")
 
-    def _route(self, events: Sequence[object], adapter: Adapter, received_ns: int) -> Sequence[Control]:
+    def _route(self, events: Sequence[object], adapter: Adapter, received_ns: int) -> Sequence[Control] | None:
         controls: list[Control] = []
+        idle = 0  # events that are no data
         for event in events:
             kind = event.__class__
             self.kinds[kind.__name__] += 1
@@ -192,13 +193,15 @@ class Feed:
                 self.keeper.take(event, adapter)
             elif isinstance(event, Ignored):
                 self.ignored[event.reason] += 1
+                idle += 1
             elif isinstance(event, Ack | Shutdown):
                 controls.append(event)
             elif isinstance(event, Skipped):
                 self._skipped(event, received_ns)
             elif isinstance(event, Reject):
                 self._put((event,))
-        return controls
+                idle += 1
+        return controls if controls or idle < len(events) else None
 
     def _trade(self, trade: Trade, received_ns: int) -> None:
         run = self._runs.get(trade.instrument_id)

@@ -14,13 +14,15 @@ _ALARM = 0.95
 
 
 class Limiter:
-    """Weight a minute, with bursts of a sixth of it; or a share of both, where other processes call the venue, too.
+    """Weight a minute, of which `burst` may be used at once; where none is given, a sixth of what a minute allows.
 
-    Who comes to share begins with an empty bucket: what others have used of this minute is not known.
+    Of both `share` is its own, where other processes call the venue, too. Who comes to share begins with an empty
+    bucket: what others have used of this minute is not known.
     """
 
-    def __init__(self, weight_per_minute: int, *, share: float = 1.0) -> None:
+    def __init__(self, weight_per_minute: float, burst: float | None = None, *, share: float = 1.0) -> None:
         self._weight_per_minute = weight_per_minute
+        self._burst = weight_per_minute * SHARE / 6 if burst is None else burst
         self._set(share)
         self._level = self._capacity if share == 1.0 else 0.0
         self._at_ns = 0
@@ -29,7 +31,12 @@ class Limiter:
     def _set(self, share: float) -> None:
         self.share = share
         self._per_second = self._weight_per_minute * share * SHARE / 60
-        self._capacity = max(self._weight_per_minute * share * SHARE / 6, 1.0)
+        self._capacity = max(self._burst * share, 1.0)
+
+    @classmethod
+    def in_windows(cls, most: int, seconds: float) -> "Limiter":
+        """At most so many in any window of so many seconds, wherever it begins: a burst and what refills it."""
+        return cls(most * 60 / seconds, min(most * (1 - SHARE), most * SHARE * 10 / seconds))
 
     def divide(self, share: float, now_ns: int) -> None:
         """From now on so much of the limit is its own. What is at hand shrinks with it, and does not grow."""

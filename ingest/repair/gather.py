@@ -123,5 +123,5 @@ def page_of(window: Window, found: Gathered) -> Page:
         absent.append(Absent(structs.replace(window, to_ns=end_ns), "forgotten"))
     elif found.bad:
         absent.append(Absent(structs.replace(window, to_ns=until), "unreadable"))
-    rest = structs.replace(window, from_ns=until + window.step) if until < window.last else None
-    return Page(rows, tuple(absent), rest, 0.0 if rest is not None else None)
+    left = structs.replace(window, from_ns=until + window.step) if until < window.last else None
+    return Page(rows, tuple(absent), left, 0.0 if left is not None else None)

@@ -73,7 +73,10 @@ def test_a_range_as_long_as_the_retention_is_whole(late: timedelta) -> None:
     ("asked", "message"),
     [
         ({"since": NOW - timedelta(minutes=1)}, "it is not over yet"),
-        ({"since": NOW - timedelta(days=1), "exchange": "kraken"}, "kraken's REST has the latest 720 candles alone"),
+        (
+            {"since": NOW - timedelta(days=9), "exchange": "kraken", "timeframe": "5m"},
+            "kraken's REST has the latest 720 candles alone",
+        ),
         (
             {"since": NOW - timedelta(days=9), "exchange": "coinbase", "timeframe": "4h"},
             "coinbase has no candles of 4h",
@@ -85,7 +88,8 @@ def test_what_a_venue_does_not_have_is_refused(asked: dict[str, object], message
     assert message in str(refused(**asked))  # type: ignore[arg-type]
 
 
-def test_kraken_s_longer_candles_reach_further_back() -> None:
+def test_kraken_s_minutes_are_made_from_trades_and_its_longer_candles_reach_further_back() -> None:
+    assert refused(NOW - timedelta(days=20), exchange="kraken") is None
     assert refused(NOW - timedelta(days=20), exchange="kraken", timeframe="1h") is None
 
 

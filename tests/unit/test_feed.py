@@ -534,6 +534,19 @@ def test_a_delta_of_a_book_that_nobody_asked_for() -> None:
 # Frames
 
 
+@pytest.mark.parametrize("event", [Ignored("heartbeat: no data"), Reject("binance", "", "no", b"", T0)])
+def test_what_brings_no_data_is_told_apart_from_what_does(event: Event) -> None:
+    """A connection that says nothing else does not deliver; see `Session.delivering`."""
+    bench = Bench()
+    assert bench.take(event, T0) is None
+    bench.adapter.script["x"] = tuple
+    assert bench.feed.take(bench.adapter, b"x", T0) is None
+    bench.adapter.script["x"] = lambda: (event, Ack(1))
+    assert bench.feed.take(bench.adapter, b"x", T0) == [Ack(1)]
+    bench.adapter.script["x"] = lambda: (event, delta(1, 1, T0))
+    assert bench.feed.take(bench.adapter, b"x", T0) == []
+
+
 @pytest.mark.parametrize("size", [0, 10, 64 * 1024, 64 * 1024 + 1, 1024 * 1024])
 def test_a_rejected_frame_is_kept_up_to_64_kib(size: int) -> None:
     bench = Bench()
@@ -591,7 +604,7 @@ def test_what_is_for_the_connection_is_handed_back_and_the_rest_is_counted() -> 
     candle = Candle(1, T0, "1", "1", "1", "1", "0", None, None, None, None, CandleSource.STREAM, T0)
     assert bench.take(Ack(3), T0) == [Ack(3)]
     assert bench.take(Shutdown(), T0) == [Shutdown()]
-    assert bench.take(Ignored("why"), T0) == []
+    assert bench.take(Ignored("why"), T0) is None
     assert bench.take(candle, T0) == []
     assert bench.drain() == [candle]
     assert bench.feed.kinds == {"Ack": 1, "Shutdown": 1, "Ignored": 1, "Candle": 1}
