@@ -11,7 +11,7 @@ export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
-        test test-long test-fault test-backfill test-page page-picture test-community bench chaos lint types format constraints schema reference clean install-service backfill backfill-all sql export import
+        test test-long test-fault test-backfill test-page page-picture test-community bench chaos soak lint types format constraints schema reference clean install-service backfill backfill-all sql export import
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,7 +117,7 @@ test-fault: setup-dev ## Of these, outages, cuts, kills, bad input: each ends wi
 	$(BIN)/pytest --numprocesses 2 --dist worksteal tests/fault
 
 test-backfill: setup-dev ## Backfill under faults and kills, for longer (ROUNDS=20)
-	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest tests/fault/test_backfill.py
+	BACKFILL_ROUNDS=$(or $(ROUNDS),20) $(BIN)/pytest --timeout=0 tests/fault/test_backfill.py
 
 test-page: $(VENV)/.page ## The status page in headless Chromium, against a real daemon and the simulator
 	$(BIN)/pytest tests/page
@@ -134,6 +134,9 @@ $(VENV)/.page: $(VENV)/.dev
 
 test-community: setup-dev ## The tests that need TimescaleDB Community; fails where there is none
 	REQUIRE_COMMUNITY=1 $(BIN)/pytest -m community
+
+soak: setup-dev ## 2,000 trades a second with faults, a line each minute; then the tables must equal the ledger (MINUTES=30)
+	$(BIN)/python -m tests.fault.soak --minutes $(or $(MINUTES),30) $(ARGS)
 
 chaos: setup-dev ## Everything goes wrong for a while, then the tables must equal the ledger (SEED=1 MINUTES=10)
 	$(BIN)/python -m tests.fault.chaos --seed $(or $(SEED),1) --minutes $(or $(MINUTES),10)

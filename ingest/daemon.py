@@ -39,6 +39,7 @@ from ingest.pipeline.spool import Spool
 from ingest.records import Instrument, Progress, Stream
 from ingest.repair.repair import Repair
 from ingest.retry import Backoff
+from ingest.store.callers import Callers
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.queue import Queue
 from ingest.store.registry import Registry
@@ -275,12 +276,17 @@ class Daemon:
         }
 
     async def _repair(self, exchange: str, rest: Rest, adapter: Adapter) -> None:
-        """Repair the exchange's gaps for ever, beside the live streams and on their REST calls."""
+        """Repair the exchange's gaps for ever, beside the live streams and on their REST calls, which other processes
+        may have to share.
+        """
         queue = Queue(self._url)
         writer = CopyWriter(self._url, role=f"repair {exchange}", instruments=self._instruments)
         name = f"{socket.gethostname()}:{os.getpid()}"
+        repair = Repair(exchange, rest, adapter, self._instruments, queue, writer, worker_name=name)
         try:
-            await Repair(exchange, rest, adapter, self._instruments, queue, writer, worker_name=name).run()
+            async with Callers(self._url, exchange, "daemon") as callers, asyncio.TaskGroup() as group:
+                group.create_task(callers.follow(rest.limiter))
+                group.create_task(repair.run())
         finally:
             await queue.close()
             await writer.close()

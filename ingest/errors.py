@@ -14,7 +14,10 @@ class Exit(IntEnum):
     meaning: str
 
     OK = 0, "The work is done; for `run`: told to stop, and everything received is stored or spooled."
-    FAILED = 1, "The work itself failed: a comparison differs, a stream is ill, rows neither stored nor spooled."
+    FAILED = (
+        1,
+        "The work failed: a comparison differs, a stream is ill, a part is refused, rows neither stored nor spooled.",
+    )
     USAGE = 2, "The command line or the configuration is wrong, or the database is not migrated."
     UNAVAILABLE = 3, "Something it needs cannot be had: the database, the network, an exchange. Try again later."
     INTERRUPTED = 130, "Stopped by Ctrl-C, or by a second signal before everything was delivered."

@@ -5,13 +5,13 @@ from msgspec import Struct
 from ingest.backfill.cuts import cut_of, size
 from ingest.backfill.targets import Target, Venue
 from ingest.clock import SECOND
+from ingest.exchanges.limiter import SHARE
 from ingest.repair.locate import find
 from ingest.store.backfill import Backfills
 from ingest.store.window import Window
 
 _LOOKED_AT = 10
 """So many parts of trades are looked up at the venue; for the others their share of time stands."""
-_BUCKET_SHARE = 0.8  # of the venue's limit that the limiter uses
 
 
 class Estimate(Struct, frozen=True):
@@ -69,4 +69,4 @@ def _seconds_a_call(target: Target, venue: Venue) -> float:
             weight = adapter.candles_request(instrument, start_ns=target.asked.from_ns, limit=1_000).weight
         else:
             weight = adapter.trades_request(instrument, start=1, end=1_000, limit=1_000).weight
-    return weight * 60 / (venue.adapter.limits.weight_per_minute * _BUCKET_SHARE)
+    return weight * 60 / (venue.adapter.limits.weight_per_minute * SHARE * venue.rest.limiter.share)

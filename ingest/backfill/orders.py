@@ -10,6 +10,7 @@ from ingest.config.model import Config
 from ingest.errors import ConfigError
 from ingest.records import TIMEFRAMES, Channel, Timeframe
 
+_FIRST = datetime(1971, 1, 1, tzinfo=UTC)
 BACKFILLED: tuple[Channel, ...] = ("candles", "trades")
 
 
@@ -62,6 +63,13 @@ def moment(text: str, now: datetime, where: str) -> datetime:
         found = span_of(text)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from error
-    if isinstance(found, timedelta):
-        return now - found
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        if isinstance(found, timedelta):
+            time = now - found
+        else:
+            time = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:
+        time = datetime.min.replace(tzinfo=UTC)
+    if time < _FIRST:
+        raise ConfigError(f"{where}: {text} is before there was any such market: say a later day")
+    return time

@@ -40,20 +40,20 @@ class Meter(Protocol):
 
 async def dry_run(config: Config, url: str, orders: Sequence[Order], console: Console) -> Exit:
     """Say what a backfill would ask for; nothing is queued."""
-    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], store) as venues:
+    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], url) as venues:
         chosen = await targets(config, orders, venues, store, None)
         _all_refused(chosen)
         found = [None if each.refused else await estimate(each, venues[each.exchange], store) for each in chosen]
     show.estimates(chosen, found, console)
-    return Exit.FAILED if any(target.refused for target in chosen) else Exit.OK
+    return Exit.OK if all(target.is_whole for target in chosen) else Exit.FAILED
 
 
 async def run(
     config: Config, url: str, orders: Sequence[Order], *, workers: int, meter: Callable[[Sequence[Target]], Meter],
     console: Console,
 ) -> Exit:  # fmt: skip
-    """Fetch what is missing; OK when no window has failed and nothing was refused."""
-    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], store) as venues:
+    """Fetch what is missing; OK when no window has failed and no part was refused."""
+    async with Backfills(url) as store, opened(config, [order.exchange for order in orders], url) as venues:
         registry = Registry(url)
         try:
             chosen = await targets(config, orders, venues, store, registry)
@@ -78,7 +78,7 @@ async def run(
                 remarks.append(f"compression is left to the server's own job: {error}")
         failed = await store.failed(ranges)
     show.result(chosen, progress, failed, closed, [text for text in remarks if text], console)
-    return Exit.FAILED if failed or len(wanted) < len(chosen) else Exit.OK
+    return Exit.OK if not failed and all(target.is_whole for target in chosen) else Exit.FAILED
 
 
 def paging(adapter: Adapter, asked: Range) -> tuple[int, bool]:
@@ -109,6 +109,7 @@ async def _work(
         for exchange, venue in venues.items():
             own = [target.asked for target in wanted if target.exchange == exchange]
             if own:
+                tasks.append(asyncio.create_task(venue.callers.follow(venue.rest.limiter)))
                 tasks += [
                     asyncio.create_task(_worker(url, exchange, venue, own, len(tasks) + n)) for n in range(workers)
                 ]

@@ -183,15 +183,16 @@ def standings(found: Sequence[Standing], console: Console) -> None:
 
 def _refusals(targets: Sequence[Target], console: Console) -> None:
     for target in targets:
-        if target.refused is not None:
-            _line(f"refused: {target.name}: {target.refused}", console)
+        if not target.is_whole:
+            _line(f"refused: {target.name}: {target.refused or target.clipped}", console)
 
 
 def _table(first: str, *numbers: str) -> Table:
+    """What is too wide folds: of a figure that is cut nobody could tell what it was."""
     shown = Table(box=None, header_style="bold")
-    shown.add_column(first, no_wrap=True)
+    shown.add_column(first, overflow="fold")
     for name in numbers:
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name, justify="right", overflow="fold", min_width=len(name))
     return shown
 
 

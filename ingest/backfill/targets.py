@@ -16,26 +16,34 @@ from ingest.exchanges.adapter import Adapter
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument, Stream
+from ingest.repair.fold import folds
 from ingest.repair.timeframes import offered
 from ingest.store.backfill import Backfills, Kept, moment_ns
+from ingest.store.callers import Callers
 from ingest.store.policies import shown
 from ingest.store.registry import Registry
 from ingest.store.window import LENGTHS, Range, opening, place
 
 _CLOSED = timedelta(minutes=2)
 """What is younger is the stream's: the venue's history may not have it yet."""
-_SHARE = 0.5
-"""Of the venue's limit, where a daemon collects from it: the other half is the daemon's."""
 _REACH_MARGIN = 10  # candles that close while the work goes on
+_SLACK = timedelta(hours=1)
+"""`30 days` of what is kept for 30 days: the clocks of two machines, and the time it takes, refuse nothing."""
 
 
 class Target(Struct, frozen=True):
-    """One instrument's range. `refused` says why nothing of it is fetched."""
+    """One instrument's range. `refused` says why nothing of it is fetched, `clipped` why what was before it is not."""
 
     exchange: str
     symbol: str
     asked: Range
     refused: str | None = None
+    clipped: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that was ordered is asked for."""
+        return self.refused is None and self.clipped is None
 
     @property
     def name(self) -> str:
@@ -44,30 +52,34 @@ class Target(Struct, frozen=True):
 
 
 class Venue(Struct, frozen=True):
-    """What is needed to ask one venue. `instruments` by id, and for the adapter ids by its own names of them."""
+    """What is needed to ask one venue. `callers` are those who share its limit.
+
+    `instruments` by id, and for the adapter ids by its own names of them.
+    """
 
     adapter: Adapter
     rest: Rest
+    callers: Callers
     instruments: dict[int, Instrument]
     ids: dict[str, int]
 
 
 @asynccontextmanager
-async def opened(config: Config, exchanges: Sequence[str], database: Backfills) -> AsyncIterator[dict[str, Venue]]:
-    """The venues by name, each with one limiter for all of its workers."""
+async def opened(config: Config, exchanges: Sequence[str], url: str) -> AsyncIterator[dict[str, Venue]]:
+    """The venues by name, each with one limiter for all of its workers. Raises Retryable where no database answers."""
     async with AsyncExitStack() as stack:
         found = {}
         for exchange in dict.fromkeys(exchanges):
             adapter_of(exchange)  # refuses what nobody knows
             ids: dict[str, int] = {}
             adapter = venues.adapters(config, exchange)(ids)
-            share = _SHARE if await database.is_collected(exchange) else 1.0
-            limiter = Limiter(int(adapter.limits.weight_per_minute * share))
+            callers = await stack.enter_async_context(Callers(url, exchange, "backfill"))
+            limiter = Limiter(adapter.limits.weight_per_minute, adapter.limits.burst, share=await callers.share())
             call = venues.lines(config, exchange).get("call", Rest)
             rest = await stack.enter_async_context(
                 call(exchange, limiter, proxy=venues.settings_of(config, exchange, ()).proxy)
             )
-            found[exchange] = Venue(adapter, rest, {}, ids)
+            found[exchange] = Venue(adapter, rest, callers, {}, ids)
         yield found
 
 
@@ -106,7 +118,8 @@ async def targets(
             refused = _refused(order, asked, kept, venue.adapter)
             if registry is not None and number not in admitted:
                 refused = "the database holds trades whose ids count something else: trade_stream was another"
-            found.append(Target(order.exchange, instrument.symbol, asked, refused))
+            clipped = None if refused is not None else _clipped(order, kept)
+            found.append(Target(order.exchange, instrument.symbol, asked, refused, clipped))
     return found
 
 
@@ -140,26 +153,36 @@ def _range(order: Order, number: int, kept: Kept) -> Range:
     if order.channel == "candles":
         over_ns = opening(place(over_ns, order.timeframe), order.timeframe)  # what opened last is still open
     until_ns = min(moment_ns(order.until), over_ns)
-    return Range(number, order.channel, moment_ns(order.since), until_ns, order.timeframe)
+    since = order.since if kept.since is None or order.since >= kept.since else _first_kept(kept)
+    return Range(number, order.channel, moment_ns(since), until_ns, order.timeframe)
+
+
+def _first_kept(kept: Kept) -> datetime:
+    """The minute that follows the edge: what stands on the edge is past it when it comes."""
+    assert kept.since is not None  # noqa: S101 - what is kept for ever has no edge
+    return kept.since.replace(second=0, microsecond=0) + timedelta(minutes=1)
+
+
+def _clipped(order: Order, kept: Kept) -> str | None:
+    """What of a range is too old to be stored, though the rest is not."""
+    if kept.since is None or order.since >= kept.since - _SLACK:
+        return None
+    return f"{order.since:%Y-%m-%d %H:%M} to {_first_kept(kept):%Y-%m-%d %H:%M} is not fetched: {_figure(kept)}"
 
 
 def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | None:
-    """Why a range cannot be had, with the figure that stands in the way and what to do."""
+    """Why nothing of a range can be had, with the figure that stands in the way and what to do."""
+    if kept.since is not None and order.until <= _first_kept(kept):
+        return f"it ends {order.until:%Y-%m-%d %H:%M}, and {_figure(kept)}"
     if asked.from_ns >= asked.to_ns:
         return "it is not over yet, or not two minutes ago"
-    if kept.since is not None and order.since < kept.since:
-        key = {"candles_1m": "retention.candles_1m", "trades": "retention.trades"}.get(kept.table, kept.table)
-        return (
-            f"it begins {order.since:%Y-%m-%d %H:%M}, but {kept.table} is kept for {shown(kept.figure)} ({key}): "
-            f"nothing before {_next_minute(kept.since):%Y-%m-%d %H:%M} is stored. Ask from then on, or raise it and "
-            f"`ingest migrate`{_coarser(kept)}"
-        )
     if order.timeframe not in offered(order.exchange):
         return f"{order.exchange} has no candles of {order.timeframe}; it has {', '.join(offered(order.exchange))}"
     if order.channel == "trades" and adapter.history.by == "recent":
         return f"{order.exchange}'s REST has its latest trades alone; its daily files have the others: `ingest import`"
     latest = adapter.limits.candles_kept
-    if order.channel == "candles" and latest is not None:
+    made = order.timeframe == "1m" and folds(adapter)
+    if order.channel == "candles" and latest is not None and not made:
         reach_ns = moment_ns(kept.now) - (latest - _REACH_MARGIN) * LENGTHS[order.timeframe]
         if asked.from_ns < reach_ns:
             start = datetime.fromtimestamp(reach_ns // 1_000_000_000 // 60 * 60 + 60, tz=kept.now.tzinfo)
@@ -170,9 +193,10 @@ def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | 
     return None
 
 
-def _next_minute(time: datetime) -> datetime:
-    return time.replace(second=0, microsecond=0) + timedelta(minutes=1)
-
-
-def _coarser(kept: Kept) -> str:
-    return ", or take a longer --timeframe, which is kept apart" if kept.table == "candles_1m" else ""
+def _figure(kept: Kept) -> str:
+    """The figure that stands in the way, and what to do."""
+    longer = ", or take a longer --timeframe, which is kept apart" if kept.table == "candles_1m" else ""
+    return (
+        f"nothing before {_first_kept(kept):%Y-%m-%d %H:%M} is stored (retention.{kept.table} = {shown(kept.figure)}). "
+        f"Raise it and `ingest migrate`{longer}"
+    )

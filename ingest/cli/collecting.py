@@ -1,5 +1,6 @@
 """Commands around collecting: run, look, try, record."""
 
+import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +25,12 @@ def run(
     ] = None,
 ) -> None:
     """Collect until SIGTERM or Ctrl-C; a second signal ends at once. SIGHUP reads the configuration again."""
+    gc.disable()  # what is imported stays for ever: to look through it for garbage, now and later, takes time
     from ingest import daemon, log
     from ingest.store import migrate, provision
+
+    gc.freeze()
+    gc.enable()
 
     def read() -> "Loaded":
         number, of = (None, None) if shard is None else share(shard)

@@ -6,8 +6,9 @@ after a message. All of it goes on as frames (`ccxt_frames.py`) to the sink, in 
 
 ccxt tells nobody that a subscription was acknowledged. A stream counts as begun when its watch waits for a socket that
 is connected and has sent all it was to send, or has brought something; the session is live when all have begun. An
-exchange's refusal comes as an error of the watch and ends the session, or that one stream where to ask again is no use:
-its silence is then noticed like any other. One dead socket ends the session, so that every loss is named.
+exchange's refusal comes as an error of the watch and ends the session, or that one stream where to ask again is no use.
+Of a stream that ccxt itself fails to watch the silence is noticed, like any other. One dead socket ends the session, so
+that every loss is named.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from ingest.errors import Rejected, Retryable
 from ingest.exchanges import ccxt_frames as frames
 from ingest.exchanges.adapter import Adapter, Shutdown
 from ingest.exchanges.ccxt_client import Clients, Socket, close
-from ingest.exchanges.ccxt_errors import BROKEN_BOOKS, explain
+from ingest.exchanges.ccxt_errors import BROKEN_BOOKS, REFUSALS, explain
 from ingest.exchanges.ccxt_offer import offer
 from ingest.exchanges.ccxt_venue import Ccxt
 from ingest.records import Channel, Stream
@@ -201,7 +202,10 @@ class CcxtSession:
         if isinstance(told, Retryable):
             self._fail(told)
             return
-        log.error("stream.refused", stream=str(stream), reason=str(told))
+        if isinstance(error, (Rejected, *REFUSALS)):
+            self._sink.refuse([stream], str(told))
+        else:  # ccxt itself failed: another session may do better
+            log.error("stream.ended", stream=str(stream), reason=str(told))
         self._wanted.pop((stream.channel, stream.instrument.symbol), None)
         self._begun.pop(stream, None)
         if not self._wanted:

@@ -8,7 +8,7 @@ import structlog
 from ingest import clock, events
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants
-from ingest.collect.health import Health, judge
+from ingest.collect.health import Health, health_of
 from ingest.collect.listing import Admit, Listing, Load, Register
 from ingest.collect.poll import Poller
 from ingest.collect.resync import SNAPSHOT_SECONDS, Pauses
@@ -39,6 +39,8 @@ _LISTING_SECONDS = 3600.0
 """How often the venue's listing is asked for."""
 _CONFIRM_SECONDS = 60.0
 """And how soon again, where it lacks what it had."""
+_REFUSED_SECONDS = 0.5 * _LISTING_SECONDS
+"""For how long at least a stream is not asked for that the venue refused: so until the next listing but one at most."""
 
 
 class Collector:
@@ -69,7 +71,6 @@ class Collector:
         rest_tap: Callable[[str, int, bytes], None] | None = None,
         emit: events.Emit = events.say,
     ) -> None:
-        self._emit = emit
         self.states: dict[Stream, tuple[State, str | None]] = {}
         self.announced: str | None = None  # what the venue says of its own maintenance
         self.rest: Rest | None = None
@@ -80,7 +81,7 @@ class Collector:
         self._new_adapter = new_adapter
         self._repair = repair
         self._connect_with, self._call_with = connect, call
-        self._session_tap, self._rest_tap = session_tap, rest_tap
+        self._session_tap, self._rest_tap, self._emit = session_tap, rest_tap, emit
         self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
         self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
         self._listing = Listing(self._any, self._ids, instruments, load=load, register=register, admit=admit)
@@ -89,6 +90,7 @@ class Collector:
         self._preparing: asyncio.Timeout | None = None
         self._streams: set[Stream] = set()
         self._live_before: set[Stream] = set()
+        self._refused: dict[Stream, float] = {}  # and when that may have changed
         self._catchup: Catchup | None = None
         self._resyncs = Pauses()
         self._slots: Limiter | None = None
@@ -109,12 +111,7 @@ class Collector:
     @property
     def health(self) -> Health:
         """How the venue is now."""
-        rest, unreachable = self.rest, self._listing.unreachable
-        error = str(unreachable) if unreachable is not None else (rest.error if rest is not None else None)
-        state, detail = judge(list(self.states.values()), error=error, announced=self.announced)
-        if isinstance(unreachable, Blocked):
-            state = "blocked"
-        return Health(state, detail, *((rest.latency_ms, rest.free) if rest is not None else (None, None)))
+        return health_of(list(self.states.values()), self.rest, self._listing.unreachable, self.announced)
 
     # What sessions need of their sink
 
@@ -136,6 +133,28 @@ class Collector:
 
     def forget(self, adapter: Adapter) -> None:
         self.feed.keeper.forget(adapter)
+
+    def refuse(self, streams: Sequence[Stream], said: str) -> None:
+        refused = [stream for stream in streams if stream in self._streams]
+        for stream in refused:
+            log.error(
+                "stream.refused",
+                exchange=self._settings.exchange,
+                symbol=stream.instrument.symbol,
+                channel=stream.channel,
+                reason=said,
+                remedy="take it out of the configuration, or wait: it is asked for again in an hour or two",
+            )
+            self._refused[stream] = asyncio.get_running_loop().time() + _REFUSED_SECONDS
+        for supervisor in list(self._supervisors):
+            supervisor.leave_out(refused)
+            if not supervisor.streams:
+                supervisor.stop()
+                self._supervisors.remove(supervisor)
+        self._end(dict.fromkeys(refused, f"refused by the venue: {said}"))
+
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        self.feed.connected(streams, clock.now_ns())
 
     # Running
 
@@ -163,10 +182,9 @@ class Collector:
             self._preparing = None
         adapter = self._any
         limits, settings = adapter.limits, self._settings
-        # What the venue allows an address is shared by all daemons: they may be behind one.
-        connections = limits.connections_per_window * 60 / limits.connection_window_seconds
-        self._slots = Limiter(max(1, int(connections / settings.share.of)))
-        limiter = Limiter(max(1, limits.weight_per_minute // settings.share.of))
+        self._slots = Limiter.in_windows(limits.connections_per_window, limits.connection_window_seconds)
+        self._slots.divide(1 / settings.share.of, clock.monotonic_ns())  # shards may be behind one address
+        limiter = Limiter(limits.weight_per_minute, limits.burst)
         async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self.rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
@@ -246,7 +264,7 @@ class Collector:
         again = Backoff(first_seconds=5.0, cap_seconds=300.0)
         settings, told, failed = self._settings, False, False
         while True:
-            soon = failed or unlisted(settings, self._streams)
+            soon = failed or unlisted(settings, self._streams | self._refused.keys())
             wait = again.next_seconds() if soon else _LISTING_SECONDS
             try:
                 async with asyncio.timeout(min(wait, _CONFIRM_SECONDS) if self._listing.doubted else wait):
@@ -264,12 +282,12 @@ class Collector:
             told = failed = False
             gone = self._listing.withdrawn(self._streams)
             gone |= {s: "not in the configuration any more" for s in self._streams if not names(settings, s)}
-            new = {stream: known for stream, known in progress.items() if stream not in self._streams}
+            now = asyncio.get_running_loop().time()
+            self._refused = {stream: at for stream, at in self._refused.items() if at > now and not changed}
+            out = self._streams | self._refused.keys()
+            new = {stream: known for stream, known in progress.items() if stream not in out}
             if not (changed or new or gone):
                 continue
-            self.feed.unfollow(list(gone), clock.now_ns())
-            if self._poller is not None:
-                self._poller.unfollow(list(gone))
             for supervisor in list(self._supervisors):
                 stay = [stream for stream in supervisor.streams if stream not in gone]
                 if not stay:
@@ -277,12 +295,19 @@ class Collector:
                     self._supervisors.remove(supervisor)
                 elif len(stay) < len(supervisor.streams):
                     supervisor.change(stay)
+            self._end(gone)
             self._start(new, adapter)
-            self._streams.difference_update(gone)
-            for stream, reason in gone.items():
-                self._set_state([stream], "stopped", reason)
-            self._live_before.difference_update(gone)
             log.info("streams.changed", exchange=settings.exchange, added=len(new), removed=len(gone))
+
+    def _end(self, gone: Mapping[Stream, str]) -> None:
+        """These are collected no more, with the reason of each."""
+        self.feed.unfollow(list(gone), clock.now_ns())
+        if self._poller is not None:
+            self._poller.unfollow(list(gone))
+        self._streams.difference_update(gone)
+        self._live_before.difference_update(gone)
+        for stream, reason in gone.items():
+            self._set_state([stream], "stopped", reason)
 
     def _new_session(self, streams: Sequence[Stream], on_change: Callable[[], None]) -> Connection:
         return self._connect_with(
@@ -329,7 +354,7 @@ class Collector:
         for stream in self._streams:
             if (stream.instrument_id, stream.channel) == (instrument_id, "book"):
                 pause = self._resyncs.next_seconds(instrument_id, loop.time())
-                loop.call_later(pause, self._renew, stream)
+                loop.call_later(pause, self._renew_book, stream)
                 loop.call_later(pause + SNAPSHOT_SECONDS, self.feed.keeper.ask_again, instrument_id)
 
     def _want_candles(self, instrument_id: int, minutes: int) -> None:
@@ -344,14 +369,25 @@ class Collector:
             return
         account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
         account.silence.real(clock.now_ns())
+        if stream.channel == "liquidations":  # there may be none for days: its line alone attests to it
+            return
         self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
         if stream.channel == "candles":
             self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)
 
+    def _renew_book(self, stream: Stream) -> None:
+        """As long as it is out of sync: what came meanwhile may have mended it."""
+        book = self.feed.books.get(stream.instrument_id)
+        if stream in self._streams and book is not None and not book.in_sync:
+            self._renew(stream)
+
     def _renew(self, stream: Stream) -> None:
-        """Subscribe it anew: on its own connection where the venue lets us, else by another one that takes over."""
+        """Subscribe it anew: on its own connection where the venue lets us, else by another one that takes over.
+
+        One that is not live has yet to subscribe it.
+        """
         for supervisor in self._supervisors:
-            if stream in supervisor.streams and not supervisor.resubscribe(stream):
+            if stream in supervisor.streams and supervisor.live and not supervisor.resubscribe(stream):
                 supervisor.renew()
 
     async def _sample(self) -> None:

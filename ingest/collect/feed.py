@@ -135,9 +135,9 @@ class Feed:
                 self._runs.pop(stream.instrument_id, None)
 
     def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Control] | None:
-        """Take one frame; return what is addressed to the connection, None when the frame was rejected.
+        """Take one frame; return what is addressed to the connection, None when it brought nothing.
 
-        Never raises on the frame's account.
+        That is: it was rejected, or is understood and not stored, as a heartbeat is. Never raises on its account.
         """
         if received_ns >= self._ticks.next_ns:
             self.sample(received_ns)
@@ -168,8 +168,9 @@ class Feed:
         except Rejected as error:
             self.reject(body, str(error), received_ns, f"{stream.instrument.symbol} {stream.channel}")
 
-    def _route(self, events: Sequence[object], adapter: Adapter, received_ns: int) -> Sequence[Control]:
+    def _route(self, events: Sequence[object], adapter: Adapter, received_ns: int) -> Sequence[Control] | None:
         controls: list[Control] = []
+        idle = 0  # events that are no data
         for event in events:
             kind = event.__class__
             self.kinds[kind.__name__] += 1
@@ -191,13 +192,15 @@ class Feed:
                 self.keeper.take(event, adapter)
             elif isinstance(event, Ignored):
                 self.ignored[event.reason] += 1
+                idle += 1
             elif isinstance(event, Ack | Shutdown):
                 controls.append(event)
             elif isinstance(event, Skipped):
                 self._skipped(event, received_ns)
             elif isinstance(event, Reject):
                 self._put((event,))
-        return controls
+                idle += 1
+        return controls if controls or idle < len(events) else None
 
     def _trade(self, trade: Trade, received_ns: int) -> None:
         run = self._runs.get(trade.instrument_id)
@@ -330,10 +333,11 @@ class Feed:
         trade ids that nothing filled are reported on the way.
         """
         since_ns, self._held_since_ns = self._held_since_ns, 0
-        if since_ns:
+        held = 0 < since_ns <= now_ns  # else there was room again before a tick was due
+        if held:
             self._put([_unsampled(book, since_ns, now_ns) for book in self.keeper.known()])
             self.keeper.say_again()
-        for tick_ns in self._ticks.due(now_ns, latest_only=bool(since_ns)):
+        for tick_ns in self._ticks.due(now_ns, latest_only=held):
             self._put(self.keeper.sample(tick_ns))
         self._witness()
         doubtful, self._doubtful = self._doubtful, []
@@ -357,8 +361,8 @@ class Feed:
                     account.token, account.seen_ns = latest, latest.received_ns
 
     def hold(self, now_ns: int) -> None:
-        """There is no room for samples: skip them, and name the time as a gap at the next one."""
-        self._held_since_ns = self._held_since_ns or now_ns
+        """No room for samples: skip them, and name the time from the first tick on as a gap, at the next one."""
+        self._held_since_ns = self._held_since_ns or self._ticks.next_ns or now_ns
 
     def finish(self, now_ns: int) -> None:
         """Intake ended: name what is missing, and say how far each stream came."""

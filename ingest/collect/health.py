@@ -1,4 +1,4 @@
-"""How a venue is, told from its streams and its REST calls. Pure."""
+"""How a venue is, told from its streams and its REST calls."""
 
 from collections import Counter
 from collections.abc import Collection
@@ -6,6 +6,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from ingest.errors import Blocked, Retryable
+from ingest.exchanges.rest import Rest
 from ingest.store.registry import State
 
 HealthState = Literal["online", "degraded", "blocked", "offline", "maintenance", "stopped"]
@@ -18,6 +20,20 @@ class Health(Struct, frozen=True):
     detail: str | None = None
     latency_ms: int | None = None
     free: float | None = None
+
+
+def health_of(
+    streams: Collection[tuple[State, str | None]],
+    rest: Rest | None,
+    unreachable: Retryable | None,
+    announced: str | None,
+) -> Health:
+    """A venue's health, as `judge` has it; `unreachable` is why its listing cannot be had."""
+    error = str(unreachable) if unreachable is not None else (rest.error if rest is not None else None)
+    state, detail = judge(streams, error=error, announced=announced)
+    if isinstance(unreachable, Blocked):
+        state = "blocked"
+    return Health(state, detail, *((rest.latency_ms, rest.free) if rest is not None else (None, None)))
 
 
 def judge(

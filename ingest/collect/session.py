@@ -35,13 +35,20 @@ class Sink(Protocol):
 
     async def room(self) -> None: ...
 
-    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None: ...
+    def take(self, adapter: Adapter, frame: bytes, received_ns: int) -> Sequence[Ack | Shutdown] | None:
+        """What is addressed to the connection; None when the frame brought nothing, as a heartbeat does."""
 
     def defer(self, adapter: Adapter) -> None: ...
 
     def proceed(self, adapter: Adapter) -> None: ...
 
     def forget(self, adapter: Adapter) -> None: ...
+
+    def refuse(self, streams: Sequence[Stream], said: str) -> None:
+        """The venue will not deliver these, in its own words; the others of the connection go on."""
+
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        """These were subscribed anew on their living connection, and the venue has acknowledged it."""
 
 
 class Tap(Protocol):
@@ -58,7 +65,8 @@ class Session:
     """Delivers `streams` to the sink until the connection ends.
 
     `live` is set when every subscription is acknowledged, `expiring` when another session should take over, and
-    `delivering` at the first frame that is neither an answer nor rejected; `on_change` is called at each of them.
+    `delivering` at the first frame of data, which an answer or a heartbeat is not. `on_change` is called at the first
+    two.
     """
 
     def __init__(
@@ -85,7 +93,8 @@ class Session:
         self._sending = asyncio.Lock()
         self._resubscribing: set[asyncio.Task[None]] = set()
         self._next_request_id = 1
-        self._unacknowledged: set[int] = set()
+        self._asked: dict[int, Subscription] = {}  # by request: what is not acknowledged yet
+        self._refused: set[str] = set()  # what the venue called the streams that it refused
         self._answered = asyncio.Event()
         self._failure: Retryable | None = None
         self._closing = asyncio.Event()
@@ -159,9 +168,7 @@ class Session:
         self._sink.forget(self._adapter)
 
     async def _subscribe(self, socket: ClientConnection) -> None:
-        subscriptions = self._adapter.subscribe(self._streams, 1)
-        self._unacknowledged = {subscription.request_id for subscription in subscriptions}
-        self._next_request_id = len(subscriptions) + 1
+        subscriptions = self._ask(self._streams)
         try:
             for subscription in subscriptions:
                 await self._send(socket, subscription.frame)
@@ -173,6 +180,12 @@ class Session:
             self._failure = Retryable(f"a subscription was not acknowledged within {_ACK_SECONDS:.0f} s")
         if self._failure is not None:
             await socket.close()  # and `_read` takes what came before
+
+    def _ask(self, streams: Sequence[Stream]) -> Sequence[Subscription]:
+        subscriptions = self._adapter.subscribe(streams, self._next_request_id)
+        self._next_request_id += len(subscriptions)
+        self._asked.update((subscription.request_id, subscription) for subscription in subscriptions)
+        return subscriptions
 
     async def _send(self, socket: ClientConnection, frame: str) -> None:
         """Within the venue's limit, of which pings and pongs use some."""
@@ -197,11 +210,16 @@ class Session:
             return False
         subscriptions = self._adapter.resubscribe(stream, self._next_request_id)
         self._next_request_id += len(subscriptions)
-        if subscriptions:
+        for subscription in subscriptions[-1:]:  # those before it end the old one
+            self._asked[subscription.request_id] = subscription
+        self._send_beside(subscriptions)
+        return bool(subscriptions)
+
+    def _send_beside(self, subscriptions: Sequence[Subscription]) -> None:
+        if subscriptions and self._socket is not None and self._tasks is not None:
             task = self._tasks.create_task(self._send_all(self._socket, subscriptions))
             self._resubscribing.add(task)
             task.add_done_callback(self._resubscribing.discard)
-        return bool(subscriptions)
 
     async def _send_all(self, socket: ClientConnection, subscriptions: Sequence[Subscription]) -> None:
         try:
@@ -237,13 +255,41 @@ class Session:
             self._on_change()
             return
         if control.error is not None:
+            if self._leave_out(control.request_id, control.error):
+                return
             self._failure = Retryable(f"the venue refused a subscription: {control.error}")
             self._answered.set()
             if self.live.is_set() and self._tasks is not None and self._socket is not None:  # nobody waits any more
                 self._resubscribing.add(self._tasks.create_task(self._socket.close()))
             return
-        self._unacknowledged.discard(control.request_id)
-        if not self._unacknowledged:
+        answered = self._asked.pop(control.request_id, None)
+        if answered is not None and self.live.is_set():
+            self._sink.renewed(answered.streams)
+        self._acknowledge()
+
+    def _leave_out(self, request_id: int, said: str) -> bool:
+        """Go on without the streams that the venue refuses by name; False where it names none that were asked for."""
+        refuses = self._adapter.refuses
+        topics = set() if refuses is None else refuses.topics(said)
+        one = self._asked.get(request_id)
+        asked = [one] if one is not None else [] if request_id else list(self._asked.values())
+        whole, left, refused = refuses is not None and refuses.whole, list[Stream](), list[Stream]()
+        for subscription in asked:
+            named = [stream for stream in subscription.streams if self._adapter.topic(stream) in topics]
+            refused += named
+            if named and whole:
+                del self._asked[subscription.request_id]
+                left += [stream for stream in subscription.streams if stream not in named]
+        if not refused:  # unless it is said again, of another request that was asked before
+            return bool(topics) and topics <= self._refused
+        self._refused |= topics
+        self._sink.refuse(refused, said)
+        self._send_beside(self._ask(left) if left else ())
+        self._acknowledge()
+        return True
+
+    def _acknowledge(self) -> None:
+        if not self._asked and not self.live.is_set():
             self._answered.set()
             self.live.set()
             self._on_change()

@@ -5,7 +5,7 @@ still delivers: the new one is live before the old one is closed, so nothing fal
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 import structlog
@@ -82,7 +82,7 @@ class Supervisor:
         exchange: str = "",
         emit: events.Emit = events.say,
     ) -> None:
-        self.streams = streams
+        self.streams = list(streams)
         self.group = group
         self._session: Connection | None = None  # the one that delivers
         self._new_session = new_session
@@ -108,13 +108,22 @@ class Supervisor:
 
     def change(self, streams: Sequence[Stream]) -> None:
         """Deliver these instead: another connection is made for them and takes over."""
-        self.streams = streams
+        self.streams = list(streams)  # another list: a connection is known by the one that it was made for
         self._changed.set()
+
+    def leave_out(self, streams: Collection[Stream]) -> None:
+        """The venue does not deliver these: the connection goes on without them, and none to come asks for them."""
+        self.streams[:] = [stream for stream in self.streams if stream not in streams]
 
     def renew(self) -> None:
         """Let another connection take over: a subscription of this one is dead."""
         self._renewing = True
         self._changed.set()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a connection that has all its subscriptions."""
+        return self._session is not None and self._session.live.is_set()
 
     def resubscribe(self, stream: Stream) -> bool:
         """Subscribe one stream anew on the living connection; False where the venue cannot, or there is none."""

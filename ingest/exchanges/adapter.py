@@ -4,6 +4,7 @@ An adapter is a pure translator: values in, values out; no socket, no clock, no 
 one connection, so it may remember what its connection has seen. `collect/` owns everything that waits.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, Protocol
 
@@ -36,6 +37,7 @@ class Limits(Struct, frozen=True):
     connection_window_seconds: float
     connection_lifetime_seconds: float
     weight_per_minute: int
+    burst: float | None = None  # of it so much may be used at once; None: a sixth of a minute's
     trades_page: int = 1000  # rows that one REST call gives at most
     candles_page: int = 1000
     candles_kept: int | None = None  # of each length REST has so many of the latest; None: all since the listing
@@ -73,8 +75,25 @@ class History(Struct, frozen=True):
     upwards: bool = True
 
 
+class Refusal(Struct, frozen=True):
+    """How a venue refuses one stream for good: `words` captures what it calls it, which is `Adapter.topic`.
+
+    Where it is `whole`, all that was asked for in the same request is refused with it, and can be had by another one.
+    """
+
+    words: re.Pattern[str]
+    whole: bool = False
+
+    def topics(self, said: str) -> set[str]:
+        """What these words refuse; nothing where they speak of something else."""
+        return set(self.words.findall(said))
+
+
 class Ack(Struct, frozen=True):
-    """The venue's answer to a subscription: `error` is None when it was accepted."""
+    """The venue's answer to a subscription: `error` is None when all of it was accepted that was not refused before.
+
+    An error that names streams as `Adapter.refuses` says refuses those alone; any other one the whole connection.
+    """
 
     request_id: int
     error: str | None = None
@@ -149,6 +168,7 @@ class Adapter(Protocol):
     ping: Ping | None = None
     books: BookRule = BookRule()
     history: History = History()
+    refuses: Refusal | None = None  # None where it does not say which stream it refuses
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by `key`; a frame of any other symbol is rejected. It may grow."""
@@ -177,6 +197,10 @@ class Adapter(Protocol):
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
         """Frames that subscribe to `streams`, numbered upwards from `first_request_id`."""
+
+    def topic(self, stream: Stream) -> str:
+        """What the venue calls this stream where it refuses it; several may share a topic."""
+        return stream.instrument.native
 
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         """Frames that end one subscription of a living connection and begin it anew, so that its book is sent whole.
@@ -220,6 +244,10 @@ class Adapter(Protocol):
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
         """What a REST reply holds, told from its URL: for recordings, where the request is long gone."""
+
+    def rows(self, records: Sequence[Trade | Candle], bad: Sequence[Bad], received_ns: int) -> list[Event]:
+        """What `decode_reply` makes of the rows of a reply, and of those of them that cannot be used."""
+        return [*records, *(Reject(self.exchange, "", row.reason, row.payload, received_ns) for row in bad)]
 
     def tells_latest(self, stream: Stream) -> bool:
         """Whether REST shows if a stream that is quiet should be: by the latest trade's id, or the book's sequence."""

@@ -19,6 +19,7 @@ the service does; `seq` is the matching engine's state, which never goes back an
 REST, but skips. So `seq` is the sequence of books and quotes, and `u` shows that a change follows the one before.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -38,6 +39,7 @@ from ingest.exchanges.adapter import (
     Limits,
     Options,
     Ping,
+    Refusal,
     Request,
     Subscription,
 )
@@ -49,7 +51,6 @@ from ingest.records import (
     Channel,
     Instrument,
     Promise,
-    Reject,
     Stream,
     Trade,
 )
@@ -118,6 +119,7 @@ class Bybit(Adapter):
     ping = Ping('{"op":"ping"}', 20.0)
     books = BookRule(snapshot="stream")  # what falls out of its depth is deleted by the message that pushes it out
     history = History("recent")
+    refuses = Refusal(re.compile(r"(?:handler not found,topic:|Invalid symbol :\[)([\w.-]+)"), whole=True)
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by `key`; a frame of any other symbol is rejected. It may grow."""
@@ -165,7 +167,7 @@ class Bybit(Adapter):
         """Each topic once: a request that names one that is subscribed already is refused as a whole."""
         topics: dict[str, list[Stream]] = {}
         for stream in streams:
-            topics.setdefault(self._topic(stream), []).append(stream)
+            topics.setdefault(self.topic(stream), []).append(stream)
             if stream.channel in _SHARED:
                 self._wanted.setdefault(stream.instrument_id, set()).add(stream.channel)
         size = _ARGS_PER_REQUEST[self._serve(streams[0])] if streams else 1
@@ -177,7 +179,7 @@ class Bybit(Adapter):
         ]
 
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
-        topic = self._topic(stream)
+        topic = self.topic(stream)
         return [
             _request(first_request_id, "unsubscribe", [topic], [stream]),
             _request(first_request_id + 1, "subscribe", [topic], [stream]),
@@ -192,7 +194,7 @@ class Bybit(Adapter):
         self._suffix = _suffix(category)
         return category
 
-    def _topic(self, stream: Stream) -> str:
+    def topic(self, stream: Stream) -> str:
         return _TOPICS.get(stream.channel, self._book_topic) + stream.instrument.native
 
     # Frames
@@ -344,13 +346,9 @@ class Bybit(Adapter):
         if path == "orderbook":
             return (wire.book_state(body, number, levels, received_ns),)
         if path == "recent-trade":
-            return self._rows(*self.decode_trades(body, number, received_ns), received_ns)
-        as_of_ns = received_ns - MINUTE
-        found = self.decode_candles(body, number, received_ns, CandleSource.REST, as_of_ns=as_of_ns)
-        return self._rows(*found, received_ns)
-
-    def _rows(self, rows: Sequence[Candle | Trade], bad: Sequence[Bad], received_ns: int) -> Sequence[Event]:
-        return [*rows, *(Reject(self.exchange, "", row.reason, row.payload, received_ns) for row in bad)]
+            return self.rows(*self.decode_trades(body, number, received_ns), received_ns)
+        found = self.decode_candles(body, number, received_ns, CandleSource.REST, as_of_ns=received_ns - MINUTE)
+        return self.rows(*found, received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         """With an end: what a start alone gives is not stated, and replies begin with the newest."""

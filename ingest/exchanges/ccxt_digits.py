@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
+from ingest.digits import plain
+
 _PLACES_MAX = 60
 """Of a number in scientific notation: more zeros are no price."""
 
@@ -93,6 +95,23 @@ def optional_text(value: object) -> str | None:
         return None if value is None else text_of(value)
     except ValueError:
         return None
+
+
+_SURE_DIGITS = 15
+"""Of a float, so many significant digits are those that it was made of."""
+
+
+def step_text(value: object) -> str | None:
+    """The same of a step or a limit, which ccxt may have written down itself as a float: 1e-05 is 0.00001.
+
+    None also for what is no number, and for a float whose digits show that it was computed.
+    """
+    if type(value) is float:
+        value = repr(value)
+        if len(value.partition("e")[0].replace(".", "").strip("0")) > _SURE_DIGITS:
+            return None
+    text = optional_text(value)
+    return text if text is not None and plain(text) else None
 
 
 decode_json = functools.partial(json.loads, parse_float=str)

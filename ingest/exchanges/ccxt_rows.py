@@ -51,7 +51,7 @@ def trade(instrument_id: int, row: frames.TradeRow, counter: Counter, received_n
     if not digits.positive(price, amount):
         raise Rejected(f"trade: price {price!r}, amount {amount!r}")
     time_ns, known_side = time_of(time_ms, received_ns), _SIDES.get(side or "")
-    if trade_id is None:
+    if not trade_id:
         trade_id = _made_id(time_ns, known_side, price, amount, counter)
     return Trade(instrument_id, time_ns, trade_id, known_side, price, amount, received_ns)
 

@@ -51,6 +51,7 @@ SCHEME = "ccxt:"
 _STREAMS = 100
 _LIFETIME_SECONDS = 12 * 3600.0
 _CONTRACTS: tuple[Channel, ...] = ("open_interest", "mark_price", "liquidations")
+_EMPTY = (Ignored("nothing in it"),)
 _MIN_BOOK = 100
 """Levels that nearly every exchange accepts to be asked for."""
 
@@ -127,12 +128,12 @@ class Ccxt(Adapter):
             raise Rejected(f"unknown symbol: {found.symbol!r}")
         if isinstance(found, frames.Trades):
             good, bad = _trades(found, instrument_id, self._counters.setdefault(instrument_id, Counter()), received_ns)
-            return [*good, *self._rejects(found.symbol, "trades", bad, received_ns)]
+            return [*good, *self._rejects(found.symbol, "trades", bad, received_ns)] or _EMPTY
         if isinstance(found, frames.Candles):
-            return self._candles(instrument_id, found.rows, received_ns)
+            return self._candles(instrument_id, found.rows, received_ns) or _EMPTY
         if isinstance(found, frames.Book):
             return (self._book(instrument_id, found, received_ns),)
-        return event_of(instrument_id, found, received_ns)
+        return event_of(instrument_id, found, received_ns) or _EMPTY
 
     def _candles(self, instrument_id: int, rows: Sequence[frames.CandleRow], received_ns: int) -> Sequence[Event]:
         """The candle before is closed when one opens after it: it is as its last message said."""
@@ -165,7 +166,7 @@ class Ccxt(Adapter):
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
         try:
             named = _decode_name(frame)
-        except msgspec.MsgspecError:
+        except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
             return None
         instrument_id = self._ids.get(named.symbol)
         return None if instrument_id is None else (instrument_id, named.channel)

@@ -38,6 +38,7 @@ from ingest.exchanges.adapter import (
     Ignored,
     Limits,
     Options,
+    Refusal,
     Request,
     Subscription,
 )
@@ -49,7 +50,6 @@ from ingest.records import (
     Channel,
     Instrument,
     Promise,
-    Reject,
     Stream,
     Trade,
 )
@@ -98,13 +98,13 @@ class Coinbase(Adapter):
     exchange = "coinbase"
     limits = Limits(
         streams_per_connection=30,
-        # What the venue grants an address, eight of each a second, is shared by all connections: at a start eight of
-        # them may come at once, each saying something, and again when each has waited a second.
+        # Eight of each a second an address, for all connections: one begins a second, and says one thing a second.
         messages_per_second=3,
         connections_per_window=8,
         connection_window_seconds=8,
         connection_lifetime_seconds=7 * 24 * 3600,  # no page states an end
-        weight_per_minute=600,  # ten calls a second an address; a call weighs 1
+        weight_per_minute=600,  # ten calls a second an address, in any second; a call weighs 1
+        burst=2,
         candles_page=_CANDLES_PAGE,
     )
     promises: Mapping[Channel, Promise] = {
@@ -116,6 +116,7 @@ class Coinbase(Adapter):
     }
     books = BookRule(snapshot="stream")
     history = History(by="id", upwards=False)
+    refuses = Refusal(re.compile(r"(\S+) is not a valid product"), whole=True)
     now: Clock = staticmethod(clock.now_ns)  # "the latest candles" are asked for by their times
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
@@ -157,7 +158,7 @@ class Coinbase(Adapter):
         asked: dict[str, list[Stream]] = {"heartbeats": []}
         for stream in streams:
             product, served = wire.streamed_name(stream.instrument), self._served[stream.channel]
-            served[product] = (*served.get(product, ()), stream.instrument_id)
+            served[product] = tuple(dict.fromkeys((*served.get(product, ()), stream.instrument_id)))
             self._renamed |= product != stream.instrument.native
             asked.setdefault(_SUBSCRIBED_AS[stream.channel], []).append(stream)
         subscriptions = []
@@ -167,8 +168,12 @@ class Coinbase(Adapter):
             subscriptions.append(Subscription(request_id, wire.request("subscribe", name, products), tuple(part)))
         return subscriptions
 
+    def topic(self, stream: Stream) -> str:
+        return wire.streamed_name(stream.instrument)
+
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         name, products = _SUBSCRIBED_AS[stream.channel], [wire.streamed_name(stream.instrument)]
+        self._unanswered[first_request_id + 1] = (name, set(products))
         return [
             Subscription(first_request_id, wire.request("unsubscribe", name, products), ()),
             Subscription(first_request_id + 1, wire.request("subscribe", name, products), (stream,)),
@@ -258,11 +263,7 @@ class Coinbase(Adapter):
         for event in message.events:
             for name, products in event.subscriptions.items():
                 held.setdefault(name, set()).update(products)
-        answered = [
-            request_id
-            for request_id, (name, products) in self._unanswered.items()
-            if name in held and products <= held[name]
-        ]
+        answered = [n for n, (name, products) in self._unanswered.items() if name in held and products <= held[name]]
         for request_id in answered:
             del self._unanswered[request_id]
         return [Ack(request_id) for request_id in answered] or _NOTHING_NEW
@@ -275,7 +276,7 @@ class Coinbase(Adapter):
             return [*broken, Ignored(f"{other.channel}: channel not collected")]
         if other.type == "error":
             self._next = expected  # it has no number, and no id: it is the connection's
-            return (Ack(0, other.message or "no reason given"),)
+            return (Ack(0, ": ".join(filter(None, (other.message, other.reason))) or "no reason given"),)
         raise Rejected(f"unknown frame: channel {other.channel[:40]!r}, type {other.type[:40]!r}")
 
     # The book: https://docs.cdp.coinbase.com/coinbase-app/advanced-trade-apis/websocket/websocket-channels#level2-channel
@@ -354,10 +355,10 @@ class Coinbase(Adapter):
             raise Rejected(f"unknown symbol: {product!r}")
         if path == "candles":
             rest, as_of_ns = CandleSource.REST, received_ns - MINUTE
-            candles = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=as_of_ns)
-            return _with_rejects(*candles, received_ns)
+            rows = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=as_of_ns)
+            return self.rows(*rows, received_ns)
         read = wire.latest_trades if path == "ticker" else wire.trades
-        return _with_rejects(*read(body, instrument_id, received_ns), received_ns)
+        return self.rows(*read(body, instrument_id, received_ns), received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         """Both ends are asked for, and are inclusive: so the end is the last second of the last minute."""
@@ -394,7 +395,3 @@ class Coinbase(Adapter):
 
     def _request(self, path: str, **params: str | int) -> Request:
         return Request(f"{self._rest_url}{_MARKET}/{path}?{urlencode(params)}", 1, _FRESH)
-
-
-def _with_rejects(records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad], received_ns: int) -> list[Event]:
-    return [*records, *(Reject("coinbase", "", row.reason, row.payload, received_ns) for row in bad)]

@@ -121,6 +121,7 @@ class Other(Struct, gc=False):
     sequence_num: Id | None = None
     type: str = ""
     message: str = ""
+    reason: str = ""
 
 
 Frame = L2Frame | TradesFrame | TickerFrame | HeartbeatsFrame | SubscriptionsFrame

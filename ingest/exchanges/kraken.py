@@ -38,6 +38,7 @@ from ingest.exchanges.adapter import (
     Limits,
     Options,
     Ping,
+    Refusal,
     Request,
     Subscription,
 )
@@ -104,7 +105,8 @@ class Kraken(Adapter):
         connections_per_window=150,
         connection_window_seconds=600,
         connection_lifetime_seconds=24 * 3600,  # ours: none is stated
-        weight_per_minute=60,  # a call is one unit, and a call a second is what the venue promises to serve
+        weight_per_minute=60,  # a call is one unit, and a call a second is what the venue promises to serve:
+        burst=1.2,  # so never two within one
         trades_page=_TRADES,
         candles_page=_CANDLES,
         candles_kept=_CANDLES,
@@ -119,6 +121,7 @@ class Kraken(Adapter):
     # After a minute without a request the venue closes; and the answer tells its time, which heartbeats do not.
     ping = Ping('{"method":"ping"}', 10.0)
     history = History(by="time", upwards=True)
+    refuses = Refusal(re.compile(r"Currency pair not .*?(\S+)$"))
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by `key`; a frame of any other symbol is rejected. It may grow."""
@@ -153,6 +156,9 @@ class Kraken(Adapter):
         return _ID_SPACES.get(channel, "time")
 
     # Connecting
+
+    def topic(self, stream: Stream) -> str:
+        return self.key(stream.instrument)
 
     def group(self, stream: Stream) -> str:
         """Quotes and tickers are one channel with two triggers: a connection has one, and its rows do not say which."""
@@ -280,17 +286,18 @@ class Kraken(Adapter):
         if answer.time_out:
             self._see(_time_ns(answer.time_out, received_ns))
         request_id, error = answer.req_id or 0, answer.error or answer.Error
-        if error or answer.success is False:
-            return (Ack(request_id, error or "refused"),)
+        refused = [Ack(request_id, error or "refused")] if error or answer.success is False else []
+        if refused and not self.refuses.topics(error):
+            return refused
         if answer.method == "pong":
             return (Ignored("pong"),)
-        if answer.method not in ("subscribe", "unsubscribe") or not answer.success:
+        if answer.method not in ("subscribe", "unsubscribe") or not (refused or answer.success):
             raise wrong
         left = self._unanswered.pop(request_id, 1) - 1
         if left > 0:
             self._unanswered[request_id] = left
-            return _PARTLY
-        return (Ack(request_id),)
+            return refused or _PARTLY
+        return [*refused, Ack(request_id)]
 
     def _see(self, venue_ns: int) -> int:
         if venue_ns > self._venue_ns:  # noqa: PLR1730 - a call for every row costs more
@@ -373,8 +380,7 @@ class Kraken(Adapter):
             records, bad = self.decode_candles(body, instrument_id, received_ns, CandleSource.REST, as_of_ns=as_of_ns)
         else:
             records, bad = self.decode_trades(body, instrument_id, received_ns)
-        rejects = [Reject(self.exchange, "", row.reason, row.payload, received_ns) for row in bad]
-        return [*records, *rejects] or _EMPTY
+        return self.rows(records, bad, received_ns) or _EMPTY
 
     def _get(self, path: str, instrument: Instrument, **params: int) -> Request:
         query = urlencode({"pair": instrument.native, **params})

@@ -10,6 +10,7 @@ import orjson
 
 from ingest import clock
 from ingest.errors import Fatal, IngestError, Retryable
+from ingest.exchanges.ccxt_digits import decode_json, exact, step_text
 from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
@@ -30,8 +31,9 @@ async def load_instruments(
 ) -> list[Instrument]:
     """All instruments of the kinds. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
 
-    Numbers come as the venue's digits: ccxt is told to parse them as text. With `replies` (bodies by path and query,
-    or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each reply: url, time, body.
+    Steps and limits are the venue's digits, as plain decimal text, also where it sends JSON numbers. With `replies`
+    (bodies by path and query, or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each
+    reply: url, time, body.
     """
     client = _client(exchange, rest_url, proxy)
     if exchange in TYPES:
@@ -76,7 +78,7 @@ async def load_announcement(exchange: str, *, rest_url: str | None = None, proxy
 
 
 def _client(exchange: str, rest_url: str | None, proxy: str | None) -> Any:
-    client: Any = getattr(ccxt, exchange)(
+    client: Any = exact(getattr(ccxt, exchange))(
         {"enableRateLimit": True, "timeout": 20_000, "aiohttp_trust_env": proxy is None}
     )
     client.number = str
@@ -124,7 +126,7 @@ def _from(replies: Mapping[str, bytes]) -> Fetch:
         body = replies.get(f"{parts.path}?{parts.query}", replies.get(parts.path))
         if body is None:
             raise ccxt.ExchangeError(f"the recording holds no reply of {parts.path}")
-        return orjson.loads(body)
+        return decode_json(body)
 
     return fetch
 
@@ -150,13 +152,13 @@ def _instrument(exchange: str, market: dict[str, Any]) -> Instrument:
         base=market["base"],
         quote=market["quote"],
         settle=market.get("settle"),
-        price_step=precision.get("price"),
-        amount_step=precision.get("amount"),
-        min_amount=limits["amount"].get("min"),
-        max_amount=limits["amount"].get("max"),
-        min_notional=limits["cost"].get("min"),
-        contract_size=market.get("contractSize"),
-        expiry_ns=market["expiry"] * clock.MILLISECOND if market.get("expiry") else None,
+        price_step=step_text(precision.get("price")),
+        amount_step=step_text(precision.get("amount")),
+        min_amount=step_text(limits["amount"].get("min")),
+        max_amount=step_text(limits["amount"].get("max")),
+        min_notional=step_text(limits["cost"].get("min")),
+        contract_size=step_text(market.get("contractSize")),
+        expiry_ns=int(market["expiry"]) * clock.MILLISECOND if market.get("expiry") else None,
         active=market.get("active") is not False,
         info=orjson.dumps(market["info"]),
     )

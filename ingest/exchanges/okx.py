@@ -15,10 +15,12 @@ of `trades-all` are contiguous, and an aggregate must never stand among them. Ne
 Amounts of derivatives are contracts (`Instrument.contract_size`), volumes of candles and tickers base currency.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import msgspec
 import orjson
 
 from ingest.clock import MILLISECOND, MINUTE
@@ -35,10 +37,12 @@ from ingest.exchanges.adapter import (
     Limits,
     Options,
     Ping,
+    Refusal,
     Request,
     Shutdown,
     Subscription,
 )
+from ingest.exchanges.okx_topics import CHANNELS, TOPICS, argument_of, named
 from ingest.records import (
     BookDelta,
     BookState,
@@ -47,38 +51,24 @@ from ingest.records import (
     Channel,
     Instrument,
     Promise,
-    Reject,
     Stream,
     Trade,
 )
 
 _Decode = Callable[[bytes, int], Sequence[Event]]
-_Arguments = Mapping[tuple[str, str], Sequence[Stream]]  # by channel, and by instrument or type of instruments
+_Arguments = Mapping[wire.Argument, Sequence[Stream]]
 
 REST_URL = "https://openapi.okx.com"
 WS_URL = "wss://ws.okx.com:8443/ws/v5"
 
-_TOPICS: dict[Channel, str] = {
-    "trades": "trades-all",
-    "candles": "candle1m",
-    "book": "books",
-    "quotes": "bbo-tbt",
-    "ticker": "tickers",
-    "funding": "funding-rate",
-    "open_interest": "open-interest",
-    "mark_price": "mark-price",
-    "liquidations": "liquidation-orders",
-}
-_CHANNELS: dict[str, Channel] = {"trades": "trades", **{topic: channel for channel, topic in _TOPICS.items()}}
 _OFFERED: dict[str, tuple[Channel, ...]] = {
     "spot": ("trades", "candles", "book", "quotes", "ticker"),
-    "swap": tuple(_TOPICS),
-    "future": tuple(channel for channel in _TOPICS if channel != "funding"),
+    "swap": tuple(TOPICS),
+    "future": tuple(channel for channel in TOPICS if channel != "funding"),
 }
 _PROMISES: dict[Channel, Promise] = {"trades": "ids", "candles": "grid", "book": "sequence"}
 _ID_SPACES: dict[Channel, str] = {"trades": "trade", "candles": "minute", "book": "seqId"}
 _SOURCES = {"0": CandleSource.OPEN, "1": CandleSource.STREAM}
-_INSTRUMENT_TYPES = {"swap": "SWAP", "future": "FUTURES"}
 
 _decode_trades, _trade = wire.decode_trades, wire.trade  # names of this module are found faster
 _NAMED = slice(19, 31)  # behind `{"arg":{"channel":"`, with which the venue begins: enough to tell its channels apart
@@ -117,10 +107,11 @@ class Okx(Adapter):
         candles_page=_CANDLES_PAGE,
         daily_dumps=True,
     )
-    promises: Mapping[Channel, Promise] = {channel: _PROMISES.get(channel, "none") for channel in _TOPICS}
+    promises: Mapping[Channel, Promise] = {channel: _PROMISES.get(channel, "none") for channel in TOPICS}
     ping = Ping("ping", 20)  # a line is cut when it is quiet for 30 s
     books = BookRule("stream", checksum=wire.checksum, checksum_levels=wire.CHECKSUM_LEVELS)
     history = History(by="id", upwards=False)
+    refuses = Refusal(re.compile(r"channel:([\w-]+,inst\w+:[\w-]+) doesn't exist"))
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:
         """`instrument_ids` by native symbol; a frame of any other symbol is rejected. It may grow."""
@@ -128,7 +119,7 @@ class Okx(Adapter):
         self._rest_url = (options.rest_url or REST_URL).rstrip("/")
         self._ws_url = (options.ws_url or WS_URL).rstrip("/")
         self._include_open = options.include_open_candles
-        self._unanswered: dict[int, set[tuple[str, str]]] = {}  # by request: what of it was not acknowledged yet
+        self._unanswered: dict[int, set[wire.Argument]] = {}  # by request: what of it was not acknowledged yet
         self._liquidated: set[str] = set()  # the instruments whose liquidations were subscribed
         self._book_times: dict[int, int] = {}  # of books without sequence ids
         self._quoted: dict[int, tuple[int, int | None, int]] = {}  # time, the venue's id, and what stands for them
@@ -162,9 +153,9 @@ class Okx(Adapter):
 
     def subscribe(self, streams: Sequence[Stream], first_request_id: int) -> list[Subscription]:
         """Liquidations of all instruments of a type come by one argument."""
-        by_argument: dict[tuple[str, str], list[Stream]] = {}
+        by_argument: dict[wire.Argument, list[Stream]] = {}
         for stream in streams:
-            by_argument.setdefault(_argument(stream), []).append(stream)
+            by_argument.setdefault(argument_of(stream), []).append(stream)
             if stream.channel == "liquidations":
                 self._liquidated.add(stream.instrument.native)
         arguments = list(by_argument.items())
@@ -173,16 +164,18 @@ class Okx(Adapter):
             for request_id, start in enumerate(range(0, len(arguments), _ARGS_PER_MESSAGE), first_request_id)
         ]
 
+    def topic(self, stream: Stream) -> str:
+        return named(argument_of(stream))
+
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
         """A snapshot answers a new subscription alone, not another one of what is subscribed."""
-        argument = {_argument(stream): [stream]}
+        argument = {argument_of(stream): [stream]}
         unsubscription = self._subscription("unsubscribe", first_request_id, argument)
         return [unsubscription, self._subscription("subscribe", first_request_id + 1, argument)]
 
     def _subscription(self, op: str, request_id: int, arguments: _Arguments) -> Subscription:
         self._unanswered[request_id] = set(arguments)
-        args = [{"channel": c, "instType" if c == "liquidation-orders" else "instId": key} for c, key in arguments]
-        frame = orjson.dumps({"id": str(request_id), "op": op, "args": args}).decode()
+        frame = msgspec.json.encode({"id": str(request_id), "op": op, "args": list(arguments)}).decode()
         return Subscription(request_id, frame, tuple(stream for some in arguments.values() for stream in some))
 
     # Frames
@@ -284,24 +277,29 @@ class Okx(Adapter):
         raise Rejected(f"unknown channel: {topic[:40]!r}")
 
     def _answer(self, answer: wire.Answer) -> Sequence[Event]:
-        """Each argument of a request is answered by itself; an error is an answer to the whole."""
-        if answer.event == "error":
-            self._unanswered.pop(answer.id, None)
-            return (Ack(answer.id, f"{answer.code}: {answer.msg}"),)
-        if answer.event in ("subscribe", "unsubscribe") and answer.arg is not None:
-            left = self._unanswered.get(answer.id, set())
-            left.discard((answer.arg.channel, answer.arg.instId or answer.arg.instType))
-            if left:
-                return _PART
-            self._unanswered.pop(answer.id, None)
-            return (Ack(answer.id),)
+        """Each argument of a request is answered by itself; an error that names none is an answer to the whole."""
         if answer.event == "notice":
             return (Shutdown(),) if answer.code == "64008" else _NOT_COLLECTED
-        raise Rejected(f"unknown event: {answer.event[:40]!r}")
+        left, told = self._unanswered.get(answer.id, set()), list[Event]()
+        if answer.event == "error":
+            told.append(Ack(answer.id, f"{answer.code}: {answer.msg}"))
+            refused = self.refuses.topics(answer.msg)
+            if not refused:
+                self._unanswered.pop(answer.id, None)
+                return told
+            left -= {argument for argument in left if named(argument) in refused}
+        elif answer.event in ("subscribe", "unsubscribe") and answer.arg is not None:
+            left.discard(answer.arg)
+        else:
+            raise Rejected(f"unknown event: {answer.event[:40]!r}")
+        if left:
+            return told or _PART
+        self._unanswered.pop(answer.id, None)
+        return [*told, Ack(answer.id)]
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
         topic, native = wire.named(frame)
-        channel, instrument_id = _CHANNELS.get(topic), self._ids.get(native)
+        channel, instrument_id = CHANNELS.get(topic), self._ids.get(native)
         return None if instrument_id is None or channel is None else (instrument_id, channel)
 
     # The book
@@ -345,7 +343,7 @@ class Okx(Adapter):
         else:
             rest = CandleSource.REST
             records, bad = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=received_ns)
-        return [*records, *(Reject("okx", "", row.reason, row.payload, received_ns) for row in bad)]
+        return self.rows(records, bad, received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         """`candles` has the latest 1,440; of `history-candles` both bounds are exclusive."""
@@ -393,8 +391,3 @@ class Okx(Adapter):
 
     def _rest(self, path: str, weight: int, **params: str | int) -> Request:
         return Request(f"{self._rest_url}/api/v5/market/{path}?{urlencode(params)}", weight)
-
-
-def _argument(stream: Stream) -> tuple[str, str]:
-    topic, instrument = _TOPICS[stream.channel], stream.instrument
-    return topic, _INSTRUMENT_TYPES[instrument.kind] if stream.channel == "liquidations" else instrument.native

@@ -184,7 +184,7 @@ class BookFrame(Struct, gc=False):
     data: list[BookRow]
 
 
-class AnswerArg(Struct, gc=False):
+class Argument(Struct, frozen=True, omit_defaults=True):
     channel: str
     instId: str = ""  # noqa: N815
     instType: str = ""  # noqa: N815
@@ -197,7 +197,7 @@ class Answer(Struct, gc=False):
     id: Id = 0
     code: str = ""
     msg: str = ""
-    arg: AnswerArg | None = None
+    arg: Argument | None = None
 
 
 class Reply(Struct, gc=False):

@@ -15,6 +15,8 @@ from ingest.retry import BLOCKED_RETRY_SECONDS
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _SHOWN = 200
+_USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
+"""Binance's: https://developers.binance.com/docs/binance-spot-api-docs/rest-api/limits#ip-limits"""
 
 
 class Reply(Struct, frozen=True):
@@ -76,6 +78,7 @@ class Rest:
                 received_ns = clock.now_ns()
                 self.latency_ms = (clock.monotonic_ns() - asked_ns) // clock.MILLISECOND
                 self.error = None
+                self._heed(response)
                 if response.status != 200:
                     raise self._refusal(response, request, body)
                 if self._tap is not None:
@@ -89,6 +92,12 @@ class Rest:
             self.failed += 1
             self.error = f"{self._exchange}: cannot reach {_host(request.url)}: {_reason(error)}"
             raise Retryable(self.error) from error
+
+    def _heed(self, response: aiohttp.ClientResponse) -> None:
+        """What the venue itself has counted, of all programs behind this address, where it says so."""
+        used, at_ns = response.headers.get(_USED_WEIGHT, ""), _date_ns(response.headers.get("Date"))
+        if used.isascii() and used.isdigit() and at_ns is not None:
+            self.limiter.counted(int(used), at_ns // clock.SECOND % 60, clock.monotonic_ns())
 
     def _refusal(
         self, response: aiohttp.ClientResponse, request: Request, body: bytes
@@ -134,4 +143,6 @@ def _host(url: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {_TIMEOUT.total:g} s"
     return str(error) or type(error).__name__

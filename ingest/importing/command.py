@@ -28,19 +28,23 @@ from ingest.importing.ledger import Ledger
 from ingest.importing.load import Importer, Outcome, files_of
 from ingest.records import Instrument
 from ingest.store.copy_writer import Written
+from ingest.store.recompress import Place, compress
 from ingest.store.registry import Registry
 from ingest.terminal import cell
 
 
 def run(config: Config, url: str, files: Sequence[Path], request: Request, *, workers: int, console: Console) -> Exit:
-    """Import the files, refresh the rollups over them, and say what became of each. FAILED where one was refused."""
+    """Import the files, refresh the rollups over them, and say what became of each. FAILED where one was
+    refused, or rows of it.
+    """
     paths = files_of(files)
     if not paths:
         raise ConfigError("there is no file among these: checksums are read beside their files.")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         results = runner.run(_all(config, url, paths, request, workers, console))
     _print(results, console)
-    return Exit.OK if all(isinstance(result, Outcome) for _, result in results) else Exit.FAILED
+    whole = all(isinstance(result, Outcome) and result.old is None for _, result in results)
+    return Exit.OK if whole else Exit.FAILED
 
 
 Result = Outcome | IngestError
@@ -70,8 +74,10 @@ async def _all(
             async with asyncio.TaskGroup() as group:
                 for path in paths:
                     group.create_task(one(path))
-        if any(isinstance(result, Outcome) and not result.known_file for result in results.values()):
+        places = [each.place for each in results.values() if isinstance(each, Outcome) and each.place is not None]
+        if places:
             await _refresh(url, console)
+            await _compress(url, places, console)
     finally:
         await importer.close()
     return [(path, results[path]) for path in paths]
@@ -92,6 +98,13 @@ async def _refresh(url: str, console: Console) -> None:
         console.print(cell(f"rollups: {error}; `ingest maintain` does it", "red"))
     finally:
         await maintenance.close()
+
+
+async def _compress(url: str, places: Sequence[Place], console: Console) -> None:
+    try:
+        await compress(url, places)
+    except IngestError as error:
+        console.print(cell(f"compression is left to the server's own job: {error}", "red"))
 
 
 class Locator:
@@ -183,5 +196,7 @@ def _print(results: Sequence[tuple[Path, Result]], console: Console) -> None:
     if any(isinstance(result, Outcome) and result.written.rejected for _, result in results):
         console.print("`ingest rejected list` shows the bad lines, each with its file and line")
     for path, result in results:
-        if not isinstance(result, Outcome):
+        if isinstance(result, Outcome) and result.old is not None:
+            console.print(cell(f"{path.name}: refused: {result.old}", "red"))
+        elif not isinstance(result, Outcome):
             console.print(cell(f"{path.name}: refused: {str(result).removeprefix(f'{path.name}: ')}", "red"))

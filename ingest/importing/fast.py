@@ -209,6 +209,11 @@ def _joined(*parts: Any) -> bytes:
     return _bytes(pc.binary_join_element_wise(*parts, ""))
 
 
+def since(times: Any, first: int) -> Any:
+    """Where those stand that are no earlier."""
+    return pc.indices_nonzero(pc.greater_equal(times, first))
+
+
 def ends(times: Any) -> tuple[int, int]:
     """The least and the greatest."""
     found = pc.min_max(times).as_py()

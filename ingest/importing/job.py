@@ -57,11 +57,14 @@ def plan(path: Path, request: Request) -> Job:
         if mapped is None:
             raise ConfigError(f"{path.name}: a file of this kind needs a mapping: --map FILE.toml.")
         return Job(path, mapped, named, symbol, [], header=False, is_json=is_json, is_parquet=is_parquet)
-    text = source.first_line(path).decode(errors="replace")
-    first = next(csv.reader([text], delimiter=mapped.delimiter if mapped is not None else ","), [])
+    delimiter = mapped.delimiter if mapped is not None else ","
+    texts = [line.decode(errors="replace") for line in source.first_lines(path)]
+    first, second = (next(csv.reader([text], delimiter=delimiter), []) for text in (texts[0], texts[-1]))
     layout = mapped if mapped is not None else of_header(format_name, first)
     header = layout.has_header(first)
     columns = first if header and _names_all(layout, first) else list(layout.names)[: len(first)]
+    if format_name == "bybit-trades" and header and len(second) == len(columns) + 1:
+        columns = [*columns, "rpi"]  # of which the header of a month says nothing
     missing = [column for column in layout.wanted if column not in columns]
     if missing:
         raise ConfigError(f"{path.name}: its lines have {len(first)} fields, too few for {layout.name}.")

@@ -5,7 +5,8 @@ Pages that state the columns:
 - Binance: https://github.com/binance/binance-public-data (headers stand in futures' files and not in spot's; spot's
   times are microseconds from 2025 on, milliseconds before; futures' are milliseconds)
 - Bybit: https://public.bybit.com/trading (linear; times in seconds with a fraction, `trdMatchID` is the stream's trade
-  id) and https://public.bybit.com/spot (times in milliseconds; `id` counts the rows of the file)
+  id) and https://public.bybit.com/spot (times in milliseconds; `id` counts the file's rows from 1; since 2025 lines
+  end with `rpi`, which the header of daily files names, and that of monthly ones does not)
 - Tardis: https://docs.tardis.dev/downloadable-csv-files/data-types (microseconds)
 """
 

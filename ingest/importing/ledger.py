@@ -7,8 +7,8 @@ import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection
 
-from ingest.clock import MINUTE
-from ingest.importing.layout import ImportChannel
+from ingest.clock import MINUTE, SECOND
+from ingest.importing.layout import ImportChannel, Layout
 from ingest.records import Instrument
 from ingest.store import database
 from ingest.store.rows import timestamp
@@ -27,6 +27,7 @@ class Progress(Struct, frozen=True):
     stored: int
     known: int
     rejected: int
+    old: int
     first_ns: int | None
 
 
@@ -79,19 +80,20 @@ class Ledger:
         await self._fetch("import_hold_days", {"instrument_id": instrument_id, "days": days})
 
     async def begin(
-        self, sha256: str, instrument_id: int, channel: ImportChannel, layout: str, file_name: str, file_bytes: int
+        self, sha256: str, instrument_id: int, layout: Layout, file_name: str, file_bytes: int, kept: Kept | None
     ) -> Progress:
-        rows = await self._fetch(
-            "import_begin",
-            {
-                "sha256": sha256,
-                "instrument_id": instrument_id,
-                "channel": channel,
-                "layout": layout,
-                "file_name": file_name,
-                "file_bytes": file_bytes,
-            },
-        )
+        """How far the file is: not at all where rows of it were too old, and are not with what is `kept` now."""
+        known = {
+            "sha256": sha256,
+            "instrument_id": instrument_id,
+            "channel": layout.channel,
+            "layout": layout.name,
+            "kept_from": None
+            if kept is None
+            else timestamp(max(kept.from_ns, SECOND)),  # a century reaches before 1970
+        }
+        await self._fetch("import_forget", known)
+        rows = await self._fetch("import_begin", {**known, "file_name": file_name, "file_bytes": file_bytes})
         return Progress(*rows[0])
 
     async def overlapping(
@@ -143,7 +145,7 @@ class Ledger:
     async def _fetch(self, name: str, parameters: dict[str, Any]) -> list[Any]:
         try:
             cursor = await (await self._connected()).execute(query(name), parameters)
-            return await cursor.fetchall()
+            return await cursor.fetchall() if cursor.description else []
         except psycopg.Error as error:
             raise database.translate(error) from error
 

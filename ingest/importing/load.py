@@ -5,11 +5,9 @@ all that is held there are a few blocks, however long the file is.
 """
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from threading import Lock
 
@@ -22,7 +20,8 @@ from ingest.importing import job as jobs
 from ingest.importing import source, table
 from ingest.importing.fast import Target
 from ingest.importing.job import Job, Request
-from ingest.importing.ledger import Ledger, Progress, span_of
+from ingest.importing.kept import day, edge, fetched, too_old
+from ingest.importing.ledger import Kept, Ledger, Progress
 from ingest.importing.reader import Read, Reader, Rows
 from ingest.importing.run import Run
 from ingest.importing.telling import Watermark, refusing, telling
@@ -30,6 +29,7 @@ from ingest.records import Instrument
 from ingest.retry import rest_calls
 from ingest.store.block_writer import Block, BlockWriter, Refuse, Told
 from ingest.store.copy_writer import Written
+from ingest.store.recompress import Place
 from ingest.store.rows import TABLES
 
 _DAY_NS = 86_400 * SECOND
@@ -40,7 +40,11 @@ Locate = Callable[[Request, Job], Awaitable[tuple[int, Instrument, str]]]
 
 
 class Outcome(Struct, frozen=True):
-    """What became of a file. `known_file`: it was imported before, and nothing was read; the figures are of then."""
+    """What became of a file. `known_file`: it was imported before, and nothing was read; the figures are of then.
+
+    `place` is where its rows are, None where nothing was read; `old` says of rows that were passed over how many, and
+    what stands in the way.
+    """
 
     symbol: str
     written: Written
@@ -48,6 +52,8 @@ class Outcome(Struct, frozen=True):
     known_file: bool = False
     verified: bool = False
     repaired: int = 0
+    place: Place | None = None
+    old: str | None = None
 
 
 class Importer:
@@ -81,24 +87,41 @@ class Importer:
             instrument_id, instrument, counted = await self._locate(request, job)
             layout = job.layout
             await ledger.hold(f"rows {instrument_id}" if layout.numbered else f"{sha256} {instrument_id}")
-            begun = await self._begin(ledger, job, sha256, instrument_id, instrument, counted)
+            kept = await ledger.kept(TABLES[layout.kind].name)
+            begun = await self._begin(ledger, job, sha256, instrument_id, instrument, counted, kept)
             if begun.finished:
                 written = Written(begun.stored, begun.known, begun.rejected)
-                return Outcome(instrument.symbol, written, 0.0, known_file=True, verified=verified)
-            written, begun = await self._rows(ledger, job, instrument_id, instrument, begun, advance)
-            span = _fetched(job, begun)
+                old = too_old(layout, begun.old, kept)
+                return Outcome(instrument.symbol, written, 0.0, known_file=True, verified=verified, old=old)
+            written, begun = await self._rows(ledger, job, instrument_id, instrument, begun, advance, kept)
+            old = too_old(layout, begun.old, kept)
+            if old is not None and begun.first_ns is None:
+                raise ConfigError(f"{path.name}: {old}")
+            span = fetched(job, begun, kept)
             repaired = await ledger.finish(begun, instrument_id, layout.channel, span, path.name)
         finally:
             await ledger.close()
         seconds = (clock.monotonic_ns() - started) / SECOND
-        return Outcome(instrument.symbol, written, seconds, verified=verified, repaired=repaired)
+        place = None
+        if begun.first_ns is not None and begun.last_ns is not None:
+            place = Place(TABLES[layout.kind].name, begun.first_ns, begun.last_ns)
+        return Outcome(instrument.symbol, written, seconds, verified=verified, repaired=repaired, place=place, old=old)
 
     async def _begin(
-        self, ledger: Ledger, job: Job, sha256: str, instrument_id: int, instrument: Instrument, counted: str
+        self,
+        ledger: Ledger,
+        job: Job,
+        sha256: str,
+        instrument_id: int,
+        instrument: Instrument,
+        counted: str,
+        kept: Kept | None,
     ) -> Progress:
         layout, name = job.layout, job.path.name
-        if job.named.period is not None:
-            await self._refuse_old(ledger, job, int(job.named.period.starts.timestamp()) * SECOND)
+        if kept is not None and job.named.period is not None:
+            ends_ns = int(job.named.period.ends.timestamp()) * SECOND
+            if ends_ns <= kept.from_ns:
+                raise ConfigError(f"{name}: it ends before {day(ends_ns)}, and {edge(layout, kept)}")
         id_space = layout.id_space or counted
         if not await ledger.admit(instrument_id, layout.channel, id_space) and layout.channel == "trades":
             stored = await ledger.stored_ids(instrument_id, layout.channel)
@@ -107,16 +130,24 @@ class Importer:
                 "trade would be two rows. Import it into a database where this stream has no such rows."
             )
         size = job.path.stat().st_size
-        return await ledger.begin(sha256, instrument_id, layout.channel, layout.name, name, size)
+        return await ledger.begin(sha256, instrument_id, layout, name, size, kept)
 
     async def _rows(
-        self, ledger: Ledger, job: Job, instrument_id: int, instrument: Instrument, begun: Progress, advance: Advance
+        self,
+        ledger: Ledger,
+        job: Job,
+        instrument_id: int,
+        instrument: Instrument,
+        begun: Progress,
+        advance: Advance,
+        kept: Kept | None,
     ) -> tuple[Written, Progress]:
         """Store all rows behind those that are committed; return the whole file's counts, and its first and last."""
         target = Target(instrument_id, instrument.native, begun.started_ns)
-        reads = self._reads(job, Reader(job.layout, job.columns, target, json_lines=job.is_json), begun.lines)
+        edge_ns = 0 if kept is None else kept.from_ns
+        reader = Reader(job.layout, job.columns, target, json_lines=job.is_json, kept_from_ns=edge_ns)
+        reads, old = self._reads(job, reader, begun.lines), begun.old
         mark = Watermark(begun.lines, begun.last_place)
-        kept = await ledger.kept(TABLES[job.layout.kind].name)
         total = Written(begun.stored, begun.known, begun.rejected)
         span, before, days = (begun.first_ns, begun.last_ns), _before(begun), set[int]()
 
@@ -131,14 +162,13 @@ class Importer:
             async with asyncio.TaskGroup() as group, aclosing(self._ahead(reads)) as ahead:
                 async for read in ahead:
                     block = read.block
+                    old += read.old
                     if block.rows:
-                        if kept is not None and block.first_ns < kept.from_ns:
-                            await self._refuse_old(ledger, job, block.first_ns)
                         span = min(span[0] or block.first_ns, block.first_ns), max(span[1] or 0, block.last_ns)
                         await self._hold_days(ledger, block, days)
                         if job.layout.numbered:
                             await self._refuse_numbered(ledger, job, begun.import_id, read)
-                    elif span[0] is None:
+                    elif span[0] is None and not old:
                         raise ConfigError(_unlike(job, read))
                     await self._room.acquire()
                     mark.begin(read.until, read.run.last if read.run is not None else None)
@@ -148,7 +178,7 @@ class Importer:
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         lines, place = mark.at
-        return total, structs.replace(begun, lines=lines, last_place=place, first_ns=span[0], last_ns=span[1])
+        return total, structs.replace(begun, lines=lines, last_place=place, old=old, first_ns=span[0], last_ns=span[1])
 
     async def _ahead(self, reads: "_Reads") -> AsyncGenerator[Read, None]:
         """What is read, while the next one is being read."""
@@ -187,19 +217,6 @@ class Importer:
         if days:
             await ledger.hold_days(block.instrument_id, days)
             held.update(days)
-
-    async def _refuse_old(self, ledger: Ledger, job: Job, first_ns: int) -> None:
-        name = TABLES[job.layout.kind].name
-        kept = await ledger.kept(name)
-        if kept is None or first_ns >= kept.from_ns:
-            return
-        now_ns = kept.from_ns + int(kept.figure.total_seconds()) * SECOND
-        needed = math.ceil((now_ns - first_ns) / _DAY_NS) + 1
-        raise ConfigError(
-            f"{job.path.name}: it begins on {_day(first_ns)}, and {name} keeps {kept.figure.days} days "
-            f"(retention.{name}): nothing older than {_day(kept.from_ns)} is written. Set {needed} days at least, run "
-            "`ingest migrate`, and import it again."
-        )
 
     async def _refuse_numbered(self, ledger: Ledger, job: Job, import_id: int, read: Read) -> None:
         block = read.block
@@ -243,17 +260,6 @@ def _before(begun: Progress) -> Run | None:
     return Run(begun.last_place, begun.last_place, at_us, at_us)
 
 
-def _fetched(job: Job, begun: Progress) -> tuple[int, int] | None:
-    """What counts as fetched: the day or month of its name, where it is over and holds the rows; else their times."""
-    own = None if begun.first_ns is None or begun.last_ns is None else (begun.first_ns, begun.last_ns)
-    period = job.named.period
-    if period is None:
-        return own
-    named = span_of(job.layout.channel, period.starts, period.ends)
-    is_over = named[1] < begun.started_ns
-    return named if is_over and (own is None or (named[0] <= own[0] and own[1] <= named[1])) else own
-
-
 def _unlike(job: Job, read: Read) -> str:
     first = read.bad[0]
     return (
@@ -273,10 +279,6 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
         else:
             flat.append(error)
     return next((error for error in flat if isinstance(error, IngestError)), flat[0])
-
-
-def _day(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns // SECOND, UTC):%Y-%m-%d}"
 
 
 def files_of(paths: Sequence[Path]) -> list[Path]:

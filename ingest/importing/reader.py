@@ -60,7 +60,8 @@ class BadLine(Struct, frozen=True):
 class Read(Struct, frozen=True):
     """What became of a part: a block, the line of each of its rows, and what is bad or missing in it.
 
-    `until` is the part's last line; `payload` gives back a line by its number.
+    `until` is the part's last line; `payload` gives back a line by its number; `old` counts the rows that were passed
+    over, being past the table's retention.
     """
 
     block: Block
@@ -69,6 +70,7 @@ class Read(Struct, frozen=True):
     bad: Sequence[BadLine]
     until: int
     payload: Callable[[int], bytes]
+    old: int
 
 
 class _Piece(Struct):
@@ -78,16 +80,22 @@ class _Piece(Struct):
     last_us: int
     run: Run | None
     bad: list[BadLine]
+    old: int = 0
 
 
 class Reader:
-    """Reads the blocks of one file, of one instrument. `names` are the columns of its lines, in order."""
+    """Reads the blocks of one file, of one instrument. `names` are the columns of its lines, in order; rows from before
+    `kept_from_ns` are passed over.
+    """
 
-    def __init__(self, layout: Layout, names: list[str], target: Target, *, json_lines: bool = False) -> None:
+    def __init__(
+        self, layout: Layout, names: list[str], target: Target, *, json_lines: bool = False, kept_from_ns: int = 0
+    ) -> None:
         self._layout = layout
         self._names = names
         self._target = target
         self._json = json_lines
+        self._kept_from_us = -(-kept_from_ns // MICROSECOND)
         self._encode = TABLES[layout.kind].encode
         self._is_fast = fast.available() and not json_lines and layout.channel != "book" and layout.unit != "iso"
 
@@ -109,7 +117,8 @@ class Reader:
             received_ns=self._target.received_ns,
         )
         bad = [line for piece in pieces for line in piece.bad]
-        return Read(block, numbers, run, bad, part.first + part.count - 1, _payloads(part))
+        old = sum(piece.old for piece in pieces)
+        return Read(block, numbers, run, bad, part.first + part.count - 1, _payloads(part), old)
 
     def _pieces(self, part: Any) -> Iterator[_Piece]:
         piece = self._by_columns(part) if self._is_fast else None
@@ -124,30 +133,43 @@ class Reader:
     def _by_columns(self, part: Lines | Rows) -> _Piece | None:
         columns = part.columns if isinstance(part, Rows) else fast.csv_columns(part.text, self._names, self._layout)
         made = None if columns is None else fast.make(columns, self._layout, self._target)
-        if made is None or made.rows != part.count:
+        if columns is None or made is None or made.rows != part.count:
             return None
         first_us, last_us = fast.ends(made.times)
+        numbers: Sequence[int] = range(part.first, part.first + part.count)
+        if first_us < self._kept_from_us:
+            young = fast.since(made.times, self._kept_from_us)
+            if not len(young):
+                return _Piece(b"", (), 0, 0, None, [], part.count)
+            made = fast.make({name: column.take(young) for name, column in columns.items()}, self._layout, self._target)
+            assert made is not None  # noqa: S101 - all of its lines were certain
+            numbers = [numbers[at] for at in young.to_pylist()]
+            first_us, last_us = fast.ends(made.times)
         places = made.places if self._follows else None
         run = None if places is None else of_columns(places, made.times)
-        return _Piece(made.text, range(part.first, part.first + part.count), first_us, last_us, run, [])
+        return _Piece(made.text, numbers, first_us, last_us, run, [], part.count - made.rows)
 
     def _by_lines(self, part: Lines | Rows) -> _Piece:
         rows: list[Row] = []
         numbers: list[int] = []
         bad: list[BadLine] = []
-        target = self._target
+        old, target = 0, self._target
         for number, fields in enumerate(self._fields(part), part.first):
             try:
                 if isinstance(fields, Rejected):
                     raise fields
-                rows.append(exact.row(self._layout, fields, target.instrument_id, target.native, target.received_ns))
-                numbers.append(number)
+                row = exact.row(self._layout, fields, target.instrument_id, target.native, target.received_ns)
+                if row.time_ns < self._kept_from_us * MICROSECOND:
+                    old += 1
+                else:
+                    rows.append(row)
+                    numbers.append(number)
             except Rejected as error:
                 bad.append(BadLine(number, str(error)))
         times = [row.time_ns // MICROSECOND for row in rows]
         places = [_place(row) for row in rows] if self._follows else []
         run = of_list([place for place in places if place is not None], times) if None not in places else None
-        return _Piece(self._encode(rows), numbers, min(times, default=0), max(times, default=0), run, bad)
+        return _Piece(self._encode(rows), numbers, min(times, default=0), max(times, default=0), run, bad, old)
 
     def _fields(self, part: Lines | Rows) -> Iterator[exact.Fields | Rejected]:
         if isinstance(part, Rows):

@@ -67,10 +67,10 @@ def verify(path: Path, sha256: str) -> bool:
     raise ConfigError(f"{beside.name}: it holds no SHA-256 of {path.name}. Fetch it again, or remove it.")
 
 
-def first_line(path: Path) -> bytes:
-    """Raises ConfigError where the file is empty."""
+def first_lines(path: Path) -> list[bytes]:
+    """The first one, and the second one where there is one. Raises ConfigError where the file is empty."""
     for found in lines(path, block_bytes=_FIRST_BYTES):
-        return found.text.partition(b"\n")[0]
+        return found.text.split(b"\n", 2)[: min(found.count, 2)]
     raise ConfigError(f"{path.name}: it is empty.")
 
 

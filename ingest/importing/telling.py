@@ -56,7 +56,7 @@ def telling(
     refuse = refusing(job, instrument, begun.started_ns, read)
     rejects = [refuse(None, bad.reason, bad.number) for bad in read.bad]
     missing = gaps(job, begun, read, before)
-    return lambda: Told(begun.import_id, *mark.after(read.until), rejects, missing)
+    return lambda: Told(begun.import_id, *mark.after(read.until), rejects, missing, read.old)
 
 
 def refusing(job: Job, instrument: Instrument, at_ns: int, read: Read) -> Callable[..., Reject]:

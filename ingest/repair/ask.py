@@ -10,6 +10,7 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.exchanges.adapter import Adapter, Bad, Request
 from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, CoarseCandle, Instrument
+from ingest.repair.fold import folds, made
 from ingest.repair.page import Page, of_candles, of_trades
 from ingest.repair.timeframes import longer
 from ingest.store.window import Window
@@ -64,6 +65,8 @@ class Asker:
         candles, bad, reply = await self._candles(instrument, window, window.first, limit)
         as_of_ns = (reply.venue_ns or reply.received_ns - MINUTE) - _GRACE_NS
         page, begins_ns = of_candles(window, candles, bad, as_of_ns=as_of_ns), None
+        if window.timeframe == "1m" and folds(self._adapter):
+            return await self._with_made(instrument, window, Answer(page, bad, reply.received_ns), as_of_ns)
         if any(absent.why == "forgotten" for absent in page.absent):
             if await self.reaches_back(instrument, window):
                 page = structs.replace(page, absent=())
@@ -73,6 +76,23 @@ class Asker:
             rows = [_coarse(candle, window) for candle in page.rows if isinstance(candle, Candle)]
             page = structs.replace(page, rows=rows)
         return Answer(page, bad, reply.received_ns, begins_ns)
+
+    async def _with_made(self, instrument: Instrument, window: Window, answer: Answer, as_of_ns: int) -> Answer:
+        """An answer and, of the minutes that REST's candles do not reach, what the trades make of them."""
+        page, kept = answer.page, self._adapter.limits.candles_kept or 0
+        beyond = next((absent.window for absent in page.absent if absent.why == "forgotten"), None)
+        if beyond is None and not page.rows and window.last < as_of_ns - kept * MINUTE:
+            beyond = window  # nothing was traded since, or not as often as REST shows candles
+        if beyond is None:
+            return answer
+        older, bad = await made(self.fetch, self._adapter, instrument, beyond)
+        if older.rest is not None:
+            rest = structs.replace(window, from_ns=older.rest.first)
+            return Answer(structs.replace(older, rest=rest), bad, answer.received_ns)
+        whole = beyond.last == window.last
+        rows = [row for row in (*older.rows, *page.rows) if isinstance(row, Candle)]
+        page = structs.replace(page, rows=rows, absent=older.absent, rest=None if whole else page.rest)
+        return Answer(page, [*bad, *answer.bad], answer.received_ns)
 
     async def reaches_back(self, instrument: Instrument, window: Window) -> bool:
         """Whether history holds a candle before the window: then what it lacks at its start had no trades."""

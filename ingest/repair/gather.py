@@ -113,8 +113,8 @@ def page_of(window: Window, found: Gathered) -> Page:
         if page.rest is None or found.until_ns >= (window.to_ns or 0):
             return page
         # Up to `until` all is seen: what is left came later, also where no id of the window was met on the way.
-        rest = structs.replace(page.rest, from_ns=max(found.until_ns + MICROSECOND, page.rest.from_ns or 0))
-        return structs.replace(page, rest=rest, open_seconds=0.0)
+        later = structs.replace(page.rest, from_ns=max(found.until_ns + MICROSECOND, page.rest.from_ns or 0))
+        return structs.replace(page, rest=later, open_seconds=0.0)
     first, until = window.first, min(found.until_ns, window.last)
     rows = sorted((t for t in found.trades.values() if first <= t.time_ns <= until), key=lambda trade: trade.time_ns)
     absent: list[Absent] = []

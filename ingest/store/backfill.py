@@ -111,12 +111,6 @@ class Backfills:
             rows = await fetch_all(connection, "backfill_instruments", exchange=exchange)
         return dict(rows)
 
-    async def is_collected(self, exchange: str) -> bool:
-        """Whether a daemon is at work on the exchange now."""
-        async with self._transaction() as connection:
-            ((found,),) = await fetch_all(connection, "backfill_is_collected", exchange=exchange)
-        return bool(found)
-
     async def queue(self, asked: Range, cut: Cut, *, page: int, by_id: bool) -> int:
         """Queue what is missing of a range, and what failed; return how many windows were put there.
 

@@ -61,13 +61,16 @@ class Block(Struct, frozen=True):
 
 
 class Told(Struct, frozen=True):
-    """What goes with a block's last rows: how far its file is committed, its bad lines, and what it lacks."""
+    """What goes with a block's last rows: how far its file is committed, its bad lines, what it lacks, and how many
+    rows were too old to be in it.
+    """
 
     import_id: int
     lines: int
     last_place: int | None = None
     rejects: Sequence[Reject] = ()
     gaps: Sequence[Gap] = ()
+    old: int = 0
 
 
 class BlockWriter(CopyWriter):
@@ -216,6 +219,7 @@ async def _put(cursor: AsyncCursor[Any], block: Block, told: Told, written: Writ
             "rows_stored": written.stored,
             "rows_known": written.duplicate,
             "rows_rejected": written.rejected,
+            "rows_old": told.old,
         },
     )
 

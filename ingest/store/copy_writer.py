@@ -11,7 +11,7 @@ every table has a key.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from operator import gt
 from typing import Any, cast
@@ -246,11 +246,13 @@ class _BadBlockError(ValueError):
 
 
 def _encode(table: Table, records: Sequence[Record]) -> bytes:
-    """Records as COPY text; one whose text holds a tab or a line break of its own is refused."""
+    """Records as COPY text; one whose number holds a line break of its own is refused.
+
+    It could pass for two rows. A tab cannot: the line has a column too many, and the server refuses it.
+    """
     block = table.encode(records)
-    rows = len(records)
-    if block.count(b"\n") != rows or block.count(b"\t") != rows * (len(table.columns) - 1):
-        raise _BadBlockError("a number holds a tab or a line break")
+    if block.count(b"\n") != len(records):
+        raise _BadBlockError("a number holds a line break")
     return block
 
 
@@ -326,8 +328,7 @@ async def _advance(
     if channel is None:
         return
     rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
-    ids = [row.instrument_id for row in rows]
-    received, (earliest, latest) = Counter(ids), _ends(ids, rows)
+    received, earliest, latest = _ends(rows)
     await cursor.execute(
         query("advance_streams"),
         {
@@ -343,13 +344,30 @@ async def _advance(
     )
 
 
-def _ends(ids: Sequence[int], rows: Sequence[Row]) -> tuple[dict[int, Row], dict[int, Row]]:
-    """Of each instrument a row with the earliest time, and the last one of those with the latest."""
-    times = [row.time_ns for row in rows]
+def _ends(rows: Sequence[Row]) -> tuple[Counter[int], dict[int, Row], dict[int, Row]]:
+    """How many there are of each instrument, a row with its earliest time, and the last of those with its latest."""
+    ids, times = [row.instrument_id for row in rows], [row.time_ns for row in rows]
     if any(map(gt, times, islice(times, 1, None))):  # else in order, as they mostly are: no sorting
         order = sorted(range(len(times)), key=times.__getitem__)
         ids, rows = [ids[place] for place in order], [rows[place] for place in order]
-    return dict(zip(reversed(ids), reversed(rows), strict=True)), dict(zip(ids, rows, strict=True))
+    received = Counter(ids)
+    count = len(received)
+    return (
+        received,
+        _first(zip(ids, rows, strict=True), count),
+        _first(zip(reversed(ids), reversed(rows), strict=True), count),
+    )
+
+
+def _first(pairs: Iterable[tuple[int, Row]], count: int) -> dict[int, Row]:
+    """The first row of each of so many instruments; mostly they all come soon."""
+    found: dict[int, Row] = {}
+    for instrument_id, row in pairs:
+        if instrument_id not in found:
+            found[instrument_id] = row
+            if len(found) == count:
+                break
+    return found
 
 
 def _missing(record: Record, reason: str) -> list[Gap]:

@@ -49,7 +49,7 @@ COMMENT ON COLUMN ingest.candles_1m.quote_volume IS 'In quote currency.';
 COMMENT ON COLUMN ingest.candles_1m.trades IS 'Number of trades.';
 COMMENT ON COLUMN ingest.candles_1m.taker_buy_volume IS 'The part of volume in which the taker bought, in base currency.';
 COMMENT ON COLUMN ingest.candles_1m.taker_buy_quote_volume IS 'The part of quote_volume in which the taker bought.';
-COMMENT ON COLUMN ingest.candles_1m.source IS 'Rank: 0 the minute was open, 20 stream, 30 REST after the close, 40 dump file. A higher rank replaces a lower one.';
+COMMENT ON COLUMN ingest.candles_1m.source IS 'Rank: 0 the minute was open, 10 made from trades, 20 stream, 30 REST after the close, 40 dump file. A higher rank replaces a lower one.';
 COMMENT ON COLUMN ingest.candles_1m.received_at IS 'When this machine received it.';
 
 CREATE TABLE ingest.order_books (

@@ -15,6 +15,8 @@ CREATE TABLE ingest.imports (
     rows_stored   bigint NOT NULL DEFAULT 0,
     rows_known    bigint NOT NULL DEFAULT 0,
     rows_rejected bigint NOT NULL DEFAULT 0,
+    rows_old      bigint NOT NULL DEFAULT 0,
+    kept_from     timestamptz NOT NULL DEFAULT '-infinity',
     started_at    timestamptz NOT NULL DEFAULT now(),
     finished_at   timestamptz,
     UNIQUE (sha256, instrument_id, channel, layout)
@@ -37,5 +39,7 @@ COMMENT ON COLUMN ingest.imports.last_time IS 'Time of its latest committed row.
 COMMENT ON COLUMN ingest.imports.rows_stored IS 'Rows that were new, or replaced one of a lower rank.';
 COMMENT ON COLUMN ingest.imports.rows_known IS 'Rows that were stored already.';
 COMMENT ON COLUMN ingest.imports.rows_rejected IS 'Lines that went to ingest.rejected.';
+COMMENT ON COLUMN ingest.imports.rows_old IS 'Rows from before kept_from, which were passed over.';
+COMMENT ON COLUMN ingest.imports.kept_from IS 'The edge of the table''s retention when the file was read. Where the edge lies further back now, and rows were passed over, it is read anew.';
 COMMENT ON COLUMN ingest.imports.started_at IS 'When it was first begun: received_at of its rows.';
 COMMENT ON COLUMN ingest.imports.finished_at IS 'When its last line was committed.';

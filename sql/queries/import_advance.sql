@@ -6,5 +6,6 @@ SET lines = greatest(lines, %(lines)s),
     last_time = greatest(last_time, %(last_time)s),
     rows_stored = rows_stored + %(rows_stored)s,
     rows_known = rows_known + %(rows_known)s,
-    rows_rejected = rows_rejected + %(rows_rejected)s
+    rows_rejected = rows_rejected + %(rows_rejected)s,
+    rows_old = rows_old + %(rows_old)s
 WHERE import_id = %(import_id)s

@@ -1,6 +1,6 @@
 -- Staged candles into ingest.candles_1m: a row of a higher rank replaces the stored one, and one of the same rank
 -- does where it says something else. A row that was received before its minute was over is not final, whatever its
--- rank: it gives way to any closed one, and replaces none.
+-- rank: it gives way to any closed one of the exchange, and replaces none.
 -- Inside one batch the highest rank wins, and of equals the last. What is past the table's retention is not written.
 WITH stored AS (
     INSERT INTO ingest.candles_1m AS c (time, instrument_id, open, high, low, close, volume, quote_volume, trades,
@@ -18,7 +18,7 @@ WITH stored AS (
         source = excluded.source, received_at = excluded.received_at
     WHERE (excluded.source > c.source
            AND NOT (excluded.received_at < c.time + INTERVAL '1 minute' AND c.received_at >= c.time + INTERVAL '1 minute'))
-       OR (excluded.source > 0 AND c.received_at < c.time + INTERVAL '1 minute' AND excluded.received_at > c.received_at)
+       OR (excluded.source > 10 AND c.received_at < c.time + INTERVAL '1 minute' AND excluded.received_at > c.received_at)
        OR (excluded.source = c.source
            AND (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume, excluded.quote_volume,
                 excluded.trades, excluded.taker_buy_volume, excluded.taker_buy_quote_volume)

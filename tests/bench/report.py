@@ -45,16 +45,26 @@ def write_docs(figures: Iterable[Figure], order: Iterable[str], database: str, p
     """Put the figures between the markers; those not measured this time keep their row. Raises ValueError without
     markers. `order` is that of the rows.
     """
-    text = path.read_text()
-    before, begin, rest = text.partition(BEGIN)
-    old, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{path}: the markers {BEGIN} and {END} are missing")
+    old = _split(path, BEGIN, END)[1]
     rows = {found[1]: found[0] for found in _ROW.finditer(old)}
     rows |= {figure.key: _row(figure, database) for figure in figures}
-    lines = [rows[key] for key in order if key in rows]
+    write_between(BEGIN, END, [_HEAD, *(rows[key] for key in order if key in rows)], path)
+
+
+def write_between(begin: str, end: str, lines: Iterable[str], path: Path = DOCS) -> None:
+    """Put lines between two markers, below what they were measured on. Raises ValueError without markers."""
+    before, _, after = _split(path, begin, end)
     machine = f"Last run: {_machine()}; {_versions()}."
-    path.write_text("\n".join([before + BEGIN, machine, "", _HEAD, *lines, END + after]))
+    path.write_text("\n".join([before + begin, machine, "", *lines, end + after]))
+
+
+def _split(path: Path, begin: str, end: str) -> tuple[str, str, str]:
+    """What stands before, between and after the markers."""
+    before, found, rest = path.read_text().partition(begin)
+    old, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{path}: the markers {begin} and {end} are missing")
+    return before, old, after
 
 
 def _row(figure: Figure, database: str) -> str:

@@ -220,7 +220,7 @@ def _peak_bytes(url: str, rows: int, output: Path) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) * 1024
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("suffix", [".csv", pytest.param(".parquet", marks=pytest.mark.long)])
 def test_memory_does_not_grow_with_the_rows(suffix: str, database_url: str, tmp_path: Path) -> None:
     """900,000 rows are 250 MB more of text, and next to nothing more of memory."""
     few, many = 300_000, 1_200_000

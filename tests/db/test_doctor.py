@@ -326,6 +326,24 @@ def test_a_restore_that_was_not_ended(database_url: str, examine: Examine, fetch
 # Work
 
 
+def test_what_comes_seldom_stands_still_when_its_line_does(
+    examine: Examine, instruments: dict[int, Instrument], fetch: Fetch
+) -> None:
+    fetch("UPDATE ingest.streams SET state = 'live', committed_at = now(), state_since = now() - INTERVAL '1 day'")
+    fetch(
+        "UPDATE ingest.streams SET committed_at = now() - INTERVAL '9 hours'"
+        " WHERE channel IN ('liquidations', 'funding', 'open_interest')"
+    )
+    assert examine()["streams"].says == "18 of 18 streams live"
+    fetch("UPDATE ingest.streams SET attested_to = now() WHERE channel = 'funding'")
+    assert examine()["streams"].says == "18 of 18 streams live"
+    fetch(
+        "UPDATE ingest.streams SET attested_to = now() - INTERVAL '1 hour'"
+        " WHERE channel = 'liquidations' AND instrument_id = 1"
+    )
+    assert examine()["streams"].says == "no progress for 15 minutes: binance BTC/USDT liquidations (live)"
+
+
 def test_a_stream_that_stands_still(examine: Examine, instruments: dict[int, Instrument], fetch: Fetch) -> None:
     fetch("UPDATE ingest.streams SET state = 'live', committed_at = now(), state_since = now()")
     assert examine()["streams"].says == "18 of 18 streams live"

@@ -386,6 +386,7 @@ def test_the_clients_connect(server: Server) -> None:
     assert not any(server.dsn.split(":")[2].split("@")[0] in word for word in query.argv + dump.argv)
 
 
+@pytest.mark.long
 def test_a_moved_tree_is_patched_again(binaries: Binaries, folder: Path) -> None:
     old, new = folder / "old", folder / "new"
     shutil.copytree(binaries.tree.parent / "server", old / "server", symlinks=True)
@@ -403,6 +404,7 @@ def test_a_moved_tree_is_patched_again(binaries: Binaries, folder: Path) -> None
         assert str(new / "server") in Path(f"/proc/{server.status().pid}/cmdline").read_text()
 
 
+@pytest.mark.long
 def test_many_at_once_get_one_server(binaries: Binaries, folder: Path) -> None:
     servers = [Server(binaries, folder / "data", durable=False) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
@@ -419,6 +421,7 @@ def test_a_taken_port_is_left_to_its_owner(server: Server) -> None:
         assert one(dsn, "SHOW port") == str(after)
 
 
+@pytest.mark.long
 def test_a_pid_that_became_anothers_is_neither_trusted_nor_killed(server: Server) -> None:
     server.up()
     pgdata = server.status().data_dir / "pgdata"
@@ -456,6 +459,7 @@ def test_a_killed_server_recovers_what_was_committed(binaries: Binaries, folder:
     server.destroy()
 
 
+@pytest.mark.long
 def test_a_kill_while_making_leaves_nothing_half_done(server: Server) -> None:
     server.up()
     made = server.status().data_dir / "pgdata"
@@ -465,6 +469,7 @@ def test_a_kill_while_making_leaves_nothing_half_done(server: Server) -> None:
     assert one(server.up(), "SELECT 1") == 1
 
 
+@pytest.mark.long
 def test_what_does_not_start_says_why(server: Server) -> None:
     server.up()
     server.down()

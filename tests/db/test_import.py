@@ -22,12 +22,13 @@ from ingest import status
 from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit
-from ingest.importing import command
+from ingest.importing import command, fast, source
 from ingest.importing.command import Locator
 from ingest.importing.job import Request
 from ingest.importing.load import Importer, Outcome
 from ingest.records import CandleSource, Gap, Instrument, Stream, Trade
 from ingest.store.copy_writer import CopyWriter, Written
+from ingest.store.recompress import Place, compress
 from ingest.store.registry import Registry
 from tests.conftest import Fetch
 from tests.db.support import BTC, ETH, candle, moment, stored_candles, stored_trades, trade
@@ -62,6 +63,12 @@ def run(url: str, *paths: Path, request: Request = BINANCE, workers: int = 2) ->
     console = Console(record=True, width=200, file=io.StringIO())
     code = command.run(Config(), url, paths, request, workers=workers, console=console)
     return code, console.export_text()
+
+
+def keep_from(fetch: Fetch, table: str, second: int) -> None:
+    """What is older is past the retention; the edge moves on by less than a minute while a test runs."""
+    statement = "UPDATE ingest.policies SET retention = now() - to_timestamp(%s + 1) WHERE table_name = %s"
+    fetch(statement, second, table)
 
 
 def date(day: int) -> str:
@@ -326,15 +333,63 @@ async def test_a_file_past_the_retention_is_refused_with_the_figure(
 ) -> None:
     old = DAY - 400 * DAY_SECONDS
     with pytest.raises(
-        ConfigError, match=rf"begins on {date(old)}, and trades keeps 365 days \(retention.trades\)"
+        ConfigError, match=rf"ends before {date(old + DAY_SECONDS)}, and nothing before .* is stored"
     ) as error:
         await load(database_url, packed(tmp_path, lines(dumped(5, day=old)), day=old))
-    assert "Set 41" in str(error.value)
+    assert "(retention.trades = 365 days). Raise it" in str(error.value)
     unnamed = tmp_path / "old.csv"
     unnamed.write_text(lines(dumped(5, day=old)))
-    with pytest.raises(ConfigError, match="keeps 365 days"):
-        await load(database_url, unnamed, Request("binance", "BTC/USDT", "binance-trades"))
+    request = Request("binance", "BTC/USDT", "binance-trades")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"5 rows are too old: .*retention.trades = 365 days"):
+            await load(database_url, unnamed, request)
     assert fetch("SELECT count(*) FROM ingest.trades") == [(0,)]
+    fetch("UPDATE ingest.policies SET retention = '36500 days' WHERE table_name = 'trades'")
+    assert (await load(database_url, unnamed, request)).written == Written(5, 0, 0)
+
+
+@pytest.mark.parametrize("by_columns", [True, False])
+def test_of_a_file_across_the_edge_of_retention_the_kept_rows_are_stored(
+    database_url: str, tmp_path: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch, *, by_columns: bool
+) -> None:
+    """The rows of a day, a minute apart, of which noon is the edge; a bad line, and a hole, on either side of it."""
+    monkeypatch.setattr(fast, "available", lambda: by_columns)
+    keep_from(fetch, "trades", DAY + 43_200)
+    rows = [trade(str(n), time_ns=(DAY + n * 60) * SECOND) for n in range(1_440) if n not in (300, 1_000)]
+    text = lines(rows).splitlines(keepends=True)
+    text[100], text[800] = "no\n", "line\n"
+    path = packed(tmp_path, "".join(text))
+    for _ in range(2):
+        code, said = run(database_url, path)
+        assert code == Exit.FAILED
+        assert f"{path.name}: refused: 719 rows are too old: nothing before {date(DAY)} 12:00 is stored" in said
+    assert "imported before" in said
+    assert fetch("SELECT count(*), min(trade_id::int), max(trade_id::int) FROM ingest.trades") == [(717, 721, 1_439)]
+    assert fetch("SELECT from_id, cause FROM ingest.gaps ORDER BY 1") == [
+        (801, "hole in file"),
+        (1_000, "hole in file"),
+    ]
+    edge, end = moment((DAY + 43_200) * SECOND), moment((DAY + DAY_SECONDS) * SECOND - MICROSECOND)
+    assert fetch("SELECT from_time > %s, to_time = %s FROM ingest.backfill_jobs", edge, end) == [(True, True)]
+    fetch("UPDATE ingest.policies SET retention = NULL WHERE table_name = 'trades'")
+    code, said = run(database_url, path)
+    assert code == Exit.OK
+    assert fetch("SELECT count(*), min(trade_id::int) FROM ingest.trades") == [(1_436, 0)]
+    assert fetch("SELECT rows_stored, rows_known, rows_rejected, rows_old FROM ingest.imports") == [(719, 717, 2, 0)]
+
+
+async def test_a_file_that_went_on_after_its_retention_was_raised_begins_anew(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    keep_from(fetch, "trades", DAY + 43_200)
+    rows = [trade(str(n), time_ns=(DAY + n * 60) * SECOND) for n in range(1_440)]
+    path = packed(tmp_path, lines(rows))
+    await load(database_url, path)
+    fetch("UPDATE ingest.imports SET state = 'started', lines = 1000")
+    fetch("DELETE FROM ingest.trades WHERE trade_id::int > 1000")
+    fetch("UPDATE ingest.policies SET retention = '1 year' WHERE table_name = 'trades'")
+    assert (await load(database_url, path)).written == Written(721 + 439, 280, 0)
+    assert fetch("SELECT count(*) FROM ingest.trades") == [(1_440,)]
 
 
 async def test_another_kind_of_ids_is_refused(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
@@ -355,6 +410,57 @@ async def test_a_file_that_is_something_else_is_refused_whole(database_url: str,
     assert fetch("SELECT count(*) FROM ingest.rejected") == [(0,)]
 
 
+@pytest.mark.community
+def test_rows_of_a_file_come_into_compressed_chunks_which_are_compressed_again(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    """More rows than one transaction may decompress, of which every other one is stored and compressed."""
+    old, count = DAY - 60 * DAY_SECONDS, 120_000
+    rows = dumped(count, day=old, step_us=700_000)
+    half = packed(tmp_path, lines(rows[::2]), day=old, name="ETHUSDT-trades")
+    half = half.rename(half.with_name("half.zip"))
+    request = Request("binance", "BTC/USDT", "binance-trades")
+    code, said = run(database_url, half, request=request)
+    assert code == Exit.OK, said
+    assert statuses(fetch) == [1]
+    code, said = run(database_url, packed(tmp_path, lines(rows), day=old))
+    assert code == Exit.OK, said
+    assert statuses(fetch) == [1]
+    assert fetch("SELECT count(*), count(DISTINCT trade_id) FROM ingest.trades") == [(count, count)]
+    assert fetch("SELECT rows_stored, rows_known, rows_rejected FROM ingest.imports ORDER BY import_id") == [
+        (count // 2, 0, 0),
+        (count // 2, count // 2, 0),
+    ]
+    assert fetch("SELECT sum(trades) FROM ingest.trade_candles_1m") == [(count,)]
+
+
+@pytest.mark.community
+async def test_candles_of_a_file_replace_compressed_ones(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
+    """Of a month, all at once: more than half of what one statement may decompress."""
+    old, count = (DAY - 90 * DAY_SECONDS) // DAY_SECONDS * DAY_SECONDS, 60_000
+    known = [candle(time_ns=(old + 60 * minute) * SECOND, close="104") for minute in range(count)]
+    writer = CopyWriter(database_url, role="stream", instruments={1: BTC})
+    for start in range(0, count, 10_000):
+        await writer.write(known[start : start + 10_000], staged=True)
+    await writer.close()
+    place = Place("candles_1m", old * SECOND, (old + 60 * count) * SECOND)
+    assert await compress(database_url, [place]) > 0
+    path = packed(tmp_path, klines(old, range(count)), day=old, name="BTCUSDT-1m")
+    assert (await load(database_url, path, size=source.BLOCK_BYTES)).written == Written(count, 0, 0)
+    assert await compress(database_url, [place]) > 0
+    assert statuses(fetch, "candles_1m") == [1]
+    assert fetch("SELECT count(*), min(close)::text, max(close)::text FROM ingest.candles_1m") == [
+        (count, "105", "105")
+    ]
+
+
+def statuses(fetch: Fetch, table: str = "trades") -> list[int]:
+    """1: compressed, and nothing was written to it since."""
+    statement = "SELECT DISTINCT _timescaledb_functions.chunk_status(c) FROM show_chunks(%s) AS c ORDER BY 1"
+    rows = fetch(statement, f"ingest.{table}")
+    return [status for (status,) in rows]
+
+
 # Bybit
 
 
@@ -372,6 +478,37 @@ async def test_bybit_spot_files_of_one_time_are_not_doubled(database_url: str, t
         await load(database_url, monthly, Request("bybit"))
     assert fetch("SELECT symbol, count(*) FROM market.trades GROUP BY symbol") == [("BTC/USDT", 100)]
     assert fetch("SELECT id_space FROM ingest.streams") == [("row of a Bybit file",)]
+
+
+async def test_a_month_of_bybit_spot_has_a_field_that_its_header_does_not_name(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    """Twins, too: rows of one millisecond, price, amount and side are two trades, which nothing but the row tells."""
+    path = tmp_path / f"BTCUSDT-{date(DAY)[:7]}.csv.gz"
+    text = "".join(f"{number},{DAY * 1_000 + 150},106456.9,0.0005,buy,0\n" for number in (1, 2))
+    path.write_bytes(
+        gzip.compress(f"id,timestamp,price,volume,side\n{text}3,{DAY * 1_000 + 151},1,2,sell,0\n".encode())
+    )
+    assert (await load(database_url, path, Request("bybit"))).written == Written(3, 0, 0)
+    assert fetch("SELECT trade_id, side::text, price::text, amount::text FROM ingest.trades ORDER BY 1") == [
+        ("1", "buy", "106456.9", "0.0005"),
+        ("2", "buy", "106456.9", "0.0005"),
+        ("3", "sell", "1", "2"),
+    ]
+
+
+async def test_bybit_spot_files_are_refused_beside_the_stream_s_rows(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    ((spot,),) = fetch("SELECT instrument_id FROM ingest.instruments WHERE symbol = 'BTC/USDT' AND exchange_id = 2")
+    registry = Registry(database_url)
+    await registry.register_streams([Stream(spot, SPOT, "trades")], {"trades": "execId"}, {})
+    await registry.close()
+    path = tmp_path / f"BTCUSDT_{date(DAY)}.csv.gz"
+    path.write_bytes(gzip.compress(f"id,timestamp,price,volume,side,rpi\n1,{DAY}000,2,3,buy,0\n".encode()))
+    with pytest.raises(ConfigError, match="count 'row of a Bybit file', those stored of BTC/USDT count 'execId'"):
+        await load(database_url, path, Request("bybit"))
+    assert fetch("SELECT count(*) FROM ingest.trades") == [(0,)]
 
 
 async def test_bybit_linear_files_meet_the_stream(database_url: str, tmp_path: Path, fetch: Fetch) -> None:

@@ -314,12 +314,16 @@ def _assert_whole(fetch: Fetch, last: int, step: int) -> None:
 
 
 def _passed_over(fetch: Fetch) -> Rows:
-    """Streams whose mark is ahead of what is stored."""
-    return fetch(
-        "SELECT s.instrument_id, s.watermark_id, n.rows FROM ingest.streams s,"
-        " LATERAL (SELECT count(*) AS rows FROM ingest.trades t WHERE t.instrument_id = s.instrument_id"
-        " AND t.trade_id::bigint <= s.watermark_id) n WHERE s.channel = 'trades' AND n.rows < s.watermark_id"
+    """Streams whose mark is ahead of what is stored.
+
+    Marks first: a chunk that is made between the planning of a statement and its snapshot is not looked into.
+    """
+    marks = fetch(
+        "SELECT instrument_id, watermark_id FROM ingest.streams WHERE channel = 'trades' AND watermark_id > 0"
     )
+    stored = "SELECT count(*) FROM ingest.trades WHERE instrument_id = %s AND trade_id::bigint <= %s"
+    rows = [(*mark, fetch(stored, *mark)[0][0]) for mark in marks]
+    return [row for row in rows if row[2] < row[1]]
 
 
 async def test_away_at_the_start_then_back_then_away_in_mid_stream(

@@ -244,8 +244,10 @@ def test_a_daemon_that_is_a_writer_and_nothing_else(database_url: str, writer_ur
         second = Daemon(tmp_path, venue, writer_url, small)
         second.wait_until_live()
         time.sleep(1)
+        second.wait_until(venue.between_candles)
         venue.ledger.pause(paused=True)
         second.wait_until_committed(venue)
+        second.wait_until_candles(venue)
         unsettled = "SELECT count(*) FROM ingest.gaps WHERE state IN ('open', 'repairing')"
         second.wait_until(lambda: second.count(unsettled) == 0)
         assert second.stop() == 0

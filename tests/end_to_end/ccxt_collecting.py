@@ -15,6 +15,7 @@ from ingest.exchanges.ccxt_rest import CcxtRest
 from ingest.exchanges.ccxt_venue import ccxt_adapter
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
+from ingest.recording import Recorder
 from ingest.records import Channel, Instrument, Progress, Stream
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
@@ -39,6 +40,7 @@ async def collecting(
     cadence_ns: int = 1_000_000_000,
     silence_ns: int = 60_000_000_000,
     options: Options | None = None,
+    recorder: Recorder | None = None,
 ) -> AsyncIterator[tuple[Collector, Pipeline]]:
     """All streams are live; at the end what was received is in the database. `configure` is told ccxt's clients."""
     by_id: dict[int, Instrument] = {}
@@ -69,6 +71,8 @@ async def collecting(
         admit=admit,
         connect=partial(CcxtSession, clients=clients, depth=20),
         call=partial(CcxtRest, clients=clients),
+        session_tap=None if recorder is None else recorder.session,
+        rest_tap=None if recorder is None else recorder.reply,
     )
     async with asyncio.TaskGroup() as group:
         delivering = (group.create_task(pipeline.deliver(0)), group.create_task(pipeline.seal_by_age()))

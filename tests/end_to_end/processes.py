@@ -30,6 +30,10 @@ class Simulator:
         self.ledger = LedgerClient(self.url)
         self.since = self.ledger.pause(paused=True)
 
+    def between_candles(self) -> bool:
+        """Whether the latest closed candle is final to REST, also for a market that is paused now."""
+        return 14 < self.ledger.summary().now_us / 1e6 % 60 < 55
+
     def close(self) -> None:
         end(self.process)
 
@@ -81,6 +85,12 @@ class Daemon:
             " WHERE s.channel = 'trades' AND s.last_sequence = (%s::jsonb ->> i.native_symbol)::bigint"
         )
         self.wait_until(lambda: self.count(statement, json.dumps(wanted)) == len(wanted))
+
+    def wait_until_candles(self, venue: Simulator) -> None:
+        """Until the latest closed candle of every instrument is stored; the market must be paused `between_candles`."""
+        statement = "SELECT count(*) FROM ingest.streams WHERE channel = 'candles' AND watermark_id >= %s::bigint"
+        latest = venue.ledger.summary().now_us // 60_000_000 - 1
+        self.wait_until(lambda: self.count(statement, str(latest)) == len(SYMBOLS))
 
     def count(self, statement: str, *parameters: str) -> int:
         with connect_sync(self.database_url, role="test") as connection:

@@ -22,9 +22,13 @@ import psycopg
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from ingest.collect.collector import Collector
+from ingest.config.model import Config
 from ingest.exchanges.adapter import Options
 from ingest.exchanges.ccxt_frames import Book, decode
+from ingest.recording import Recorder
 from ingest.records import Channel, Instrument
+from ingest.replay import replay
 from tests.conftest import Fetch
 from tests.end_to_end.ccxt_collecting import collecting, until
 
@@ -270,3 +274,63 @@ async def test_every_record_of_the_file_is_stored_and_no_other(
     assert {row[0]: row[1:] for row in tickers} == expected.tickers
     assert (len(candles), len(tickers)) == (len(expected.candles), len(expected.tickers))
     print(len(expected.trades), len(candles), len(tickers), len(books))  # noqa: T201 - the counts are to be seen
+
+
+TABLES = {
+    "trades": "time, instrument_id, trade_id, side, price::text, amount::text, received_at",
+    "tickers": "time, instrument_id, last::text, bid::text, ask::text, volume_24h::text, received_at",
+}
+LISTINGS = (
+    *("spot/currencies", "margin/currency_pairs", "futures/usdt/contracts", "futures/btc/contracts"),
+    *("delivery/usdt/contracts", "options/underlyings"),
+)
+
+
+async def test_what_our_session_recorded_replays_to_the_same_rows(
+    database_url: str, fetch: Fetch, tmp_path: Path
+) -> None:
+    """The frames are those that the session makes of what ccxt gives: they must say all that the rows need."""
+
+    def rows() -> dict[str, list[tuple[Any, ...]]]:
+        return {
+            table: fetch(f"SELECT {columns} FROM ingest.{table} ORDER BY 1, 2, 3") for table, columns in TABLES.items()
+        }
+
+    instruments = [
+        Instrument("gate", unified(native), native, "spot", native.split("_")[0], native.split("_")[1])
+        for native in sorted(replies())
+    ]
+    with Recorder(tmp_path, "gate") as recorder:
+        async with (
+            gate() as (venue, configure),
+            collecting("gate", instruments, CHANNELS, database_url, configure=configure, recorder=recorder) as (
+                collector,
+                _,
+            ),
+        ):
+            await venue.play()
+            last = Expected().last
+            await until(
+                lambda: all(
+                    collector.feed.books[number].sequence == last[name] for name, number in symbols(collector).items()
+                )
+            )
+        kinds = dict(collector.feed.kinds)
+        for path, body in {"spot/currency_pairs": listing(), **dict.fromkeys(LISTINGS, "[]")}.items():
+            recorder.instruments(f"https://api.gateio.ws/api/v4/{path}", 0, body.encode())
+    stored = rows()
+    assert {table: bool(found) for table, found in stored.items()} == dict.fromkeys(TABLES, True)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for table in TABLES:
+            connection.execute(f"DELETE FROM ingest.{table}")
+    result = await asyncio.to_thread(
+        replay, Config(), [path for path in recorder.paths if ".ws." in path.name], exchange=None, url=database_url
+    )
+    assert not result.rejected
+    listings = result.ignored["reply: the listing"]
+    assert dict(result.kinds) == kinds | {"Ignored": kinds["Ignored"] + listings}
+    assert rows() == stored
+
+
+def symbols(collector: Collector) -> dict[str, int]:
+    return {stream.instrument.symbol: stream.instrument_id for stream in collector.states}

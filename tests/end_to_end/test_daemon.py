@@ -1,11 +1,13 @@
 """The daemon as a process against the simulator, the database held against the venue's ledger."""
 
+import asyncio
 import time
 from pathlib import Path
 
 import pytest
 
 from ingest.simulator.audit import audit
+from ingest.store.callers import Callers
 from tests.end_to_end.processes import Daemon, Simulator, assert_equal
 
 
@@ -62,6 +64,17 @@ def test_a_second_daemon_on_the_same_streams_does_no_harm(
     finally:
         second.close()
     assert_equal(audit(database_url, venue.ledger, since=venue.since, depth=20))
+
+
+def test_a_daemon_and_a_backfill_have_half_of_the_venue_s_limit_each(daemon: Daemon, database_url: str) -> None:
+    async def share() -> float:
+        async with Callers(database_url, "binance", "backfill") as callers:
+            return await callers.share()
+
+    daemon.wait_until_live()
+    daemon.wait_until(lambda: asyncio.run(share()) == 0.5)
+    assert daemon.stop() == 0
+    assert asyncio.run(share()) == 1.0
 
 
 def test_a_database_that_is_not_migrated_is_refused_with_the_remedy(

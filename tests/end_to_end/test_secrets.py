@@ -207,7 +207,10 @@ class ForwardingProxy(Proxy):
     refuse = False
 
 
-@pytest.fixture(params=[Proxy, ForwardingProxy, None], ids=["refuses", "refuses websockets", "away"])
+@pytest.fixture(
+    params=[Proxy, ForwardingProxy, pytest.param(None, marks=pytest.mark.long)],
+    ids=["refuses", "refuses websockets", "away"],
+)
 def proxy(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a proxy, with the planted password."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), request.param or Proxy)

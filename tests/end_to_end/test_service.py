@@ -340,7 +340,9 @@ def deliver_and_compare(start: Start, venue: Simulator, line: Line) -> None:
     assert_equal(audit(line.direct_url, venue.ledger, since=venue.since, depth=20))
 
 
-@pytest.mark.parametrize("away", [Proxy.refuse, Proxy.mute], ids=["refuses", "silent"])
+@pytest.mark.parametrize(
+    "away", [pytest.param(Proxy.refuse, marks=pytest.mark.long), Proxy.mute], ids=["refuses", "silent"]
+)
 def test_it_ends_by_itself_when_the_database_is_away_and_all_is_on_disk(
     away: Callable[[Proxy], None], start: Start, venue: Simulator, manager: Manager, line: Line, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ingest.exchanges import ADAPTERS
+from ingest.exchanges import ADAPTERS, adapter_of
 from ingest.exchanges.adapter import Adapter, Options
 from ingest.records import Channel, Instrument
 from tests.exchanges import test_binance as binance
@@ -359,6 +359,51 @@ def _coinbase() -> Venue:
     )
 
 
+# Any other exchange: the frames that our session writes of what ccxt gives
+
+
+def _gate() -> Venue:
+    spot = _spot("gate", "BTC_USDT", "BTC", "USDT")
+    swap = Instrument("gate", "BTC/USDT:USDT", "BTC_USDT", "swap", "BTC", "USDT", "USDT")
+    ms = 1_630_994_940_000
+
+    def sample(of: Instrument, channel: Channel, *frames: dict[str, Any]) -> Sample:
+        return Sample(channel, of, tuple(_json({"channel": channel, "symbol": of.symbol} | frame) for frame in frames))
+
+    def each(of: Instrument) -> tuple[Sample, ...]:
+        best = {"bid": "52648.60", "bid_amount": "0.10", "ask": "52648.7", "ask_amount": "0.5"}
+        day = {"open": None, "high": "53000.0", "low": "50100", "volume": "120.5000", "quote_volume": "6300000"}
+        return (
+            sample(
+                of,
+                "trades",
+                {"rows": [["5001", ms + 1, "buy", "52648.62", "0.00000001"]]},
+                {"rows": [["5002", ms + 2, "sell", "52648.6", "1"], ["5003", ms + 2, None, "52648.61", "2.50"]]},
+            ),
+            sample(
+                of,
+                "candles",
+                {"rows": [[ms, "52600", "52650.5", "52599.90", "52648.6", "12.30"]]},
+                {"rows": [[ms + 60_000, "52649", "52649", "52649", "52649", "0.1"]]},
+            ),
+            sample(
+                of,
+                "book",
+                {"time": ms, "nonce": 71, "bids": [["52648.6", "0.1"]], "asks": [["52648.7", "2"], ["52649", "1"]]},
+                {"time": ms + 90, "nonce": 72, "bids": [["52648.60", "0.30"]], "asks": [["52649", "1"]]},
+            ),
+            sample(of, "quotes", {"time": ms, **best}),
+            sample(of, "ticker", {"time": ms, "last": "52648.62", **best, **day}),
+        )
+
+    return Venue(
+        adapter_of("gate"),
+        (ms + 120_000) * 1_000_000,
+        Message({"spot": 100, "swap": 100}, 16_384),
+        (*each(spot), *each(swap)),
+    )
+
+
 VENUES: dict[str, Callable[[], Venue]] = {
     "binance": cache(_binance),
     "binanceusdm": cache(_binanceusdm),
@@ -367,3 +412,6 @@ VENUES: dict[str, Callable[[], Venue]] = {
     "kraken": cache(_kraken),
     "okx": cache(_okx),
 }
+
+THROUGH_CCXT: dict[str, Callable[[], Venue]] = {"gate": cache(_gate)}
+"""One for all that have no adapter of their own."""

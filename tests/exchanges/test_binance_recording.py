@@ -177,7 +177,7 @@ def test_books_at_every_delta_and_every_tick() -> None:
             feed.join(adapter.decode_book(line.text.encode(), IDS[symbol], DEPTH, line.time_ns))
             plain[symbol].snapshot(message, line.time_ns)
         else:
-            assert feed.take(adapter, line.text.encode(), line.time_ns) == []
+            assert not feed.take(adapter, line.text.encode(), line.time_ns)
             if "depth" not in message["stream"]:
                 continue
             symbol = message["data"]["s"]

@@ -1171,3 +1171,21 @@ def test_calls_in_any_five_seconds_stay_below_what_is_allowed() -> None:
     """600 in 5 s: a sixth of a minute's share at once, and what comes back meanwhile."""
     share = 0.8 * Bybit.limits.weight_per_minute
     assert share / 6 + 5 * share / 60 <= 600 * 0.8
+
+
+@pytest.mark.parametrize("shape", ["error:handler not found,topic:{}", "Invalid symbol :[{}]"])
+def test_a_topic_that_is_refused_is_named_with_all_that_share_it(shape: str) -> None:
+    venue = adapter()
+    streams = [stream(LINEAR_BTC, channel) for channel in venue.channels(LINEAR_BTC)]
+    said = shape.format("tickers.BTCUSDT")
+    (found,) = venue.decode(raw({"success": False, "ret_msg": said, "req_id": "2", "op": "subscribe"}), NOW_NS)
+    assert found == Ack(2, said)
+    topics = venue.refuses.topics(said)
+    assert [s.channel for s in streams if venue.topic(s) in topics] == [
+        "ticker",
+        "funding",
+        "open_interest",
+        "mark_price",
+    ]
+    assert venue.refuses.whole
+    assert venue.refuses.topics("error:already subscribed,topic:tickers.BTCUSDT") == set()

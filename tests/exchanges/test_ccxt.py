@@ -10,7 +10,7 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.book import Book, Need
 from ingest.errors import Blocked, ConfigError, Rejected, Retryable
 from ingest.exchanges import adapter_of
-from ingest.exchanges.adapter import Options, Skipped
+from ingest.exchanges.adapter import Ignored, Options, Skipped
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.ccxt_client import Clients, close
 from ingest.exchanges.ccxt_digits import Digits, decode_json, exact, text_of
@@ -374,3 +374,8 @@ async def test_errors_are_sorted() -> None:
     told = explain("kucoin", ccxt.DDoSProtection("much"), "fetch", seen)
     assert isinstance(told, Retryable)
     assert told.retry_after_seconds == 7.0
+
+
+@pytest.mark.parametrize("channel", ["trades", "candles", "liquidations"])
+def test_a_frame_without_rows_is_ignored_for_a_reason(channel: str) -> None:
+    assert [*adapter().decode(frame(channel, rows=[]), NOW_NS)] == [Ignored("nothing in it")]

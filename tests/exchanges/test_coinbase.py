@@ -836,3 +836,17 @@ def test_stream_of_a_frame_that_cannot_be_decoded() -> None:
 def test_an_unaltered_frame_is_what_the_tests_alter() -> None:
     assert list(adapter().decode(trades(1, TRADE), NOW_NS)) == [A_TRADE]
     assert copy.deepcopy(TICK) == TICK
+
+
+def test_a_product_that_is_refused_is_named_and_to_ask_again_for_the_others_repeats_nothing() -> None:
+    """The page does not show its words; these are those of Coinbase Exchange, of the same tape."""
+    venue = adapter()
+    streams = [stream("BTC-USD", "trades"), stream("ETH-USD", "trades")]
+    venue.subscribe(streams, 1)
+    body = {"type": "error", "message": "Failed to subscribe", "reason": "ETH-USD is not a valid product"}
+    (found,) = venue.decode(json.dumps(body).encode(), NOW_NS)
+    assert found == Ack(0, "Failed to subscribe: ETH-USD is not a valid product")
+    topics = venue.refuses.topics("Failed to subscribe: ETH-USD is not a valid product")
+    assert [s for s in streams if venue.topic(s) in topics] == streams[1:]
+    venue.subscribe(streams[:1], 3)
+    assert venue._served["trades"]["BTC-USD"] == (IDS["BTC-USD"],)

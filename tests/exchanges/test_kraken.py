@@ -637,11 +637,6 @@ STATUS = b"""{"channel":"status","type":"update","data":[{"api_version":"v2","co
         (b'{"channel":"heartbeat"}', Ignored("heartbeat")),
         (b'{"channel":"instrument","type":"update","data":{"assets":[],"pairs":[]}}', Ignored("instrument")),
         (b'{"method":"pong","time_in":"2023-09-25T09:05:00Z","time_out":"2023-09-25T09:05:00Z"}', Ignored("pong")),
-        (
-            b"""{"error":"Currency pair not supported XBT/USDT","method":"subscribe","success":false,"req_id":4,
-            "symbol":"XBT/USDT","time_in":"2023-09-25T09:05:00Z","time_out":"2023-09-25T09:05:00Z"}""",
-            Ack(4, "Currency pair not supported XBT/USDT"),
-        ),
         (b'{"error":"Already subscribed","method":"subscribe","success":false}', Ack(0, "Already subscribed")),
         (b'{"method":"subscribe","success":false,"req_id":3}', Ack(3, "refused")),
         (b'{"Error":"Exceeded msg rate"}', Ack(0, "Exceeded msg rate")),
@@ -665,6 +660,24 @@ def test_a_request_is_acknowledged_when_each_of_its_symbols_is() -> None:
     assert answer(3, "BTC/USD") == Ignored("subscription: acknowledged in part")
     assert answer(4, "BTC/USD") == Ack(4)
     assert answer(3, "ALGO/USD") == Ack(3)
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_a_symbol_that_is_refused_is_named_and_counts_as_answered(last: bool) -> None:
+    at = adapter()
+    streams = [stream("BTC/USD", "trades"), stream("ALGO/USD", "trades")]
+    at.subscribe(streams, 4)
+    refused = b"""{"error":"Currency pair not supported ALGO/USD","method":"subscribe","success":false,"req_id":4,
+        "symbol":"ALGO/USD","time_in":"2023-09-25T09:05:00Z","time_out":"2023-09-25T09:05:00Z"}"""
+    accepted = b"""{"method":"subscribe","req_id":4,"result":{"channel":"trade","symbol":"BTC/USD"},"success":true}"""
+    no, yes = Ack(4, "Currency pair not supported ALGO/USD"), Ack(4)
+    part = Ignored("subscription: acknowledged in part")
+    answers = [[*at.decode(frame, NOW_NS)] for frame in ((accepted, refused) if last else (refused, accepted))]
+    assert answers == ([[part], [no, yes]] if last else [[no], [yes]])
+    assert no.error is not None
+    topics = at.refuses.topics(no.error)
+    assert [found for found in streams if at.topic(found) in topics] == streams[1:]
+    assert at.refuses.topics("Already subscribed") == at.refuses.topics("Exceeded msg rate") == set()
 
 
 @pytest.mark.parametrize(

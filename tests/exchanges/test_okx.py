@@ -293,6 +293,32 @@ def test_a_refusal_of_any_argument_is_one_of_the_request() -> None:
     ]
 
 
+_NO = "channel:{},inst{}:{} doesn't exist"
+_ADVICE = ". Please use the correct URL, channel and parameters referring to API document."
+
+
+@pytest.mark.parametrize("shape", [_NO, f"Wrong URL or {_NO}{_ADVICE}"])
+def test_an_argument_that_is_refused_is_named_and_counts_as_answered(shape: str) -> None:
+    """The shapes of 2023, and of 2025: https://github.com/okxapi/python-okx/issues/21, sieblyio/okx-api/issues/106."""
+    venue = adapter()
+    streams = [stream("BTC-USDT", "book"), stream("BTC-USDT", "ticker"), stream("BTC-USDT-SWAP", "liquidations")]
+    (subscription,) = venue.subscribe(streams, 1)
+    arguments = json.loads(subscription.frame)["args"]
+    texts = [shape.format("tickers", "Id", "BTC-USDT"), shape.format("liquidation-orders", "Type", "SWAP")]
+    book, ticker, liquidations = (
+        answer(id="1", event="subscribe", arg=arguments[0]),
+        *(answer(id="1", event="error", code="60018", msg=text) for text in texts),
+    )
+    assert [*venue.decode(ticker, NOW_NS)] == [Ack(1, f"60018: {texts[0]}")]
+    assert [*venue.decode(book, NOW_NS)] == [Ignored("subscribe: not all is answered yet")]
+    assert [*venue.decode(liquidations, NOW_NS)] == [Ack(1, f"60018: {texts[1]}"), Ack(1)]
+    topics = [venue.refuses.topics(text) for text in texts]
+    assert [[found for found in streams if venue.topic(found) in named] for named in topics] == [
+        [s] for s in streams[1:]
+    ]
+    assert venue.refuses.topics("Requests too frequent.") == set()
+
+
 def test_other_words_of_the_venue() -> None:
     upgrade = answer(event="notice", code="64008", msg="The connection will soon be closed for a service upgrade.")
     assert [*adapter().decode(upgrade, NOW_NS)] == [Shutdown()]

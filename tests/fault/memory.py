@@ -31,16 +31,24 @@ class Memory:
 
     def told(self) -> Iterator[str]:
         """A line for each life that was long enough after its warm-up, and one of the highest."""
+        for number, warm in self._warm():
+            seconds = warm[-1][0] - warm[0][0]
+            yield (
+                f"memory of life {number}: {slope(warm):+.2f} MiB a minute over {seconds:.0f} s after warm-up, "
+                f"{warm[0][1]:.0f} to {warm[-1][1]:.0f} MiB"
+            )
+        highest = max((mib for life in self._lives.values() for _, mib in life), default=0.0)
+        yield f"memory: {highest:.0f} MiB at most, in {len(self._lives)} lives"
+
+    def slopes(self) -> list[float]:
+        """MiB a minute, of each life that was long enough."""
+        return [slope(warm) for _, warm in self._warm()]
+
+    def _warm(self) -> Iterator[tuple[int, Samples]]:
         for number, life in enumerate(self._lives.values(), start=1):
             warm = [(at, mib) for at, mib in life if at >= life[0][0] + WARM_UP_SECONDS]
             if len(warm) >= LEAST_SAMPLES:
-                seconds = warm[-1][0] - warm[0][0]
-                yield (
-                    f"memory of life {number}: {slope(warm):+.2f} MiB a minute over {seconds:.0f} s after warm-up, "
-                    f"{warm[0][1]:.0f} to {warm[-1][1]:.0f} MiB"
-                )
-        highest = max((mib for life in self._lives.values() for _, mib in life), default=0.0)
-        yield f"memory: {highest:.0f} MiB at most, in {len(self._lives)} lives"
+                yield number, warm
 
 
 def slope(samples: Sequence[tuple[float, float]]) -> float:

@@ -13,7 +13,7 @@ from ingest.simulator.faults import Drop
 from tests.conftest import TestServer
 from tests.fault.conftest import Set
 from tests.fault.line import Line
-from tests.fault.stage import block
+from tests.fault.stage import PATIENCE_SECONDS, block
 
 
 def test_a_database_that_is_away_from_the_first_trade_on_and_again_later(
@@ -69,6 +69,10 @@ def kill_all(data: Path) -> None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for each in (pid, *map(int, children)):
         os.kill(each, signal.SIGKILL)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while postmaster.pid_of(data) is not None:  # until then it looks like a server that is up
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_server_that_is_killed_in_the_middle_of_a_copy(stage: Set, durable_server: TestServer) -> None:

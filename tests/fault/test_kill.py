@@ -53,6 +53,7 @@ def test_a_kill_before_the_first_commit(stage: Set, line: Line, database_url: st
     assert (trades.named, candles.named) == (0, 0)
 
 
+@pytest.mark.long
 def test_what_the_spool_holds_is_not_named_when_history_is_forgotten(stage: Set, line: Line, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url)
     it.start_live()

@@ -48,7 +48,11 @@ def watch(it: Stage, kind: str, symbol: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "fault", [Lapse(symbol="BTC/USDT", stream="trade"), Lapse("reconnect", symbol="BTC/USDT", stream="trade")]
+    "fault",
+    [
+        Lapse(symbol="BTC/USDT", stream="trade"),
+        pytest.param(Lapse("reconnect", symbol="BTC/USDT", stream="trade"), marks=pytest.mark.long),
+    ],
 )
 def test_a_subscription_that_is_dropped_in_silence(stage: Set, fault: StreamFault) -> None:
     it = stage(silence_seconds=QUIET, collect=block(["BTC/USDT", "ETH/USDT"]))

@@ -1,5 +1,7 @@
 """The columns' way through a file and the line-by-line way say the same of every line, good or bad."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -53,8 +55,12 @@ def line_of(layout: Layout, by_field: dict[str, st.SearchStrategy[str]]) -> st.S
     return st.one_of(line, line, line, st.text('0,.x"', max_size=8))
 
 
-def read(layout: Layout, lines: list[str], *, exact: bool) -> Read:
-    reader = Reader(layout, list(layout.names), TARGET)
+EDGES = (0, 1_600_000_000 * SECOND + 1)
+"""From where on rows are kept: all, or some of them."""
+
+
+def read(layout: Layout, lines: list[str], *, exact: bool, edge_ns: int = 0) -> Read:
+    reader = Reader(layout, list(layout.names), TARGET, kept_from_ns=edge_ns)
     reader._is_fast = not exact
     text = "".join(f"{line}\n" for line in lines).encode()
     return reader.read(Lines(text, 1, len(lines)))
@@ -62,11 +68,13 @@ def read(layout: Layout, lines: list[str], *, exact: bool) -> Read:
 
 def agree(layout: Layout, lines: list[str]) -> None:
     """Whole, and each line alone: alone, a good one is not hidden by a bad neighbour."""
-    for part in (lines, *([line] for line in lines)):
-        by_columns, by_line = read(layout, part, exact=False), read(layout, part, exact=True)
+    for part, edge_ns in product((lines, *([line] for line in lines)), EDGES):
+        by_columns, by_line = (read(layout, part, exact=exact, edge_ns=edge_ns) for exact in (False, True))
         assert by_columns.block == by_line.block
         assert list(by_columns.numbers) == list(by_line.numbers)
         assert (by_columns.bad, by_columns.run) == (by_line.bad, by_line.run)
+        assert by_columns.old == by_line.old == len(part) - by_line.block.rows - len(by_line.bad)
+        assert not by_line.block.rows or by_line.block.first_ns >= edge_ns
 
 
 @settings(max_examples=300, deadline=None)

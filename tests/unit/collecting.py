@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ from aiohttp import WSMsgType, web
 from ingest.clock import MILLISECOND
 from ingest.collect.collector import Collector
 from ingest.collect.selection import Settings, Subscription
-from ingest.exchanges.adapter import Adapter, Options
+from ingest.exchanges.adapter import Adapter, Options, Refusal
 from ingest.exchanges.binance import Binance
 from ingest.records import Channel, Gap, Instrument, Item, Progress, Stream, Trade
 from tests.db.support import NOON
@@ -37,6 +38,7 @@ class Venue:
         self.subscribed: dict[web.WebSocketResponse, set[str]] = {}
         self.asked: list[list[str]] = []  # of each connection the streams that it subscribes to
         self.refusing = False
+        self.unknown: set[str] = set()  # streams that it refuses by name, when they are subscribed
         self._transports: list[asyncio.Transport] = []
         self.open = asyncio.Event()
         self.open.set()
@@ -66,10 +68,12 @@ class Venue:
             message = await socket.receive_json()
             self.asked.append(message["params"])
             await self.open.wait()
+            for topic in self.unknown.intersection(message["params"]):
+                await socket.send_json({"error": {"code": 2, "msg": f"unknown: {topic}"}, "id": message["id"]})
             await socket.send_json({"result": None, "id": message["id"]})
             self.subscribed[socket] = set(message["params"])
-            while (await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
-                pass
+            while (message := await socket.receive()).type not in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR):
+                await socket.send_json({"result": None, "id": json.loads(message.data)["id"]})
         except TypeError:  # it was closed before it asked for anything
             pass
         finally:
@@ -109,6 +113,15 @@ class Quick(Binance):
 
 class Small(Quick):
     limits = msgspec.structs.replace(Quick.limits, streams_per_connection=2)
+
+
+class Picky(Quick):
+    """Its venue tells which stream it refuses."""
+
+    refuses = Refusal(re.compile(r"unknown: (\S+)"))
+
+    def topic(self, stream: Stream) -> str:
+        return self._topic(stream)
 
 
 class Store:

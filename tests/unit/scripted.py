@@ -12,9 +12,9 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Ack, Adapter, Shutdown
+from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown
 from ingest.exchanges.binance import Binance
-from ingest.records import Instrument, Trade
+from ingest.records import Instrument, Stream, Trade
 
 BTC = Instrument("binance", "BTC/USDT", "BTCUSDT", "spot", "BTC", "USDT")
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -34,6 +34,8 @@ class Sink:
         self.frames: list[bytes] = []
         self.trades: list[int] = []
         self.times: list[int] = []
+        self.refused: list[tuple[Stream, str]] = []
+        self.renewals: list[Stream] = []
         self._open = asyncio.Event()
         if not held:
             self._open.set()
@@ -56,6 +58,8 @@ class Sink:
         except Rejected:
             return None
         self.trades.extend(int(event.trade_id) for event in events if isinstance(event, Trade))
+        if all(isinstance(event, Ignored) for event in events):
+            return None
         return [event for event in events if isinstance(event, Ack | Shutdown)]
 
     def defer(self, _adapter: Adapter, /) -> None:
@@ -66,6 +70,12 @@ class Sink:
 
     def forget(self, _adapter: Adapter, /) -> None:
         return
+
+    def renewed(self, streams: Sequence[Stream]) -> None:
+        self.renewals += streams
+
+    def refuse(self, streams: Sequence[Stream], said: str) -> None:
+        self.refused += [(stream, said) for stream in streams]
 
 
 @asynccontextmanager

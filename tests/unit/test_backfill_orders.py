@@ -31,6 +31,17 @@ def test_a_moment_that_is_none_is_said_with_what_it_may_be() -> None:
         moment("yesterdy", NOW, "--from")
 
 
+@pytest.mark.parametrize("text", ["1960-01-01", "99999 days", "0001-01-01T00:00:00+05:00"])
+def test_a_moment_before_all_markets_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is before there was any such market"):
+        moment(text, NOW, "--from")
+
+
+def test_a_length_beyond_all_measure_is_no_time() -> None:
+    with pytest.raises(ConfigError, match="is no time"):
+        moment("9" * 20 + " days", NOW, "--from")
+
+
 def test_several_exchanges_in_one_call() -> None:
     start = datetime(2026, 11, 1, tzinfo=UTC)
     assert of_command("binance, okx,binance", ["BTC/*"], "trades", "1m", "2026-11-01", None, NOW) == [

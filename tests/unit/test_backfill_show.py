@@ -17,6 +17,17 @@ OLD = Target("okx", "BTC/USDT", Range(3, "candles", 0, 10), refused="candles_1m 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
+def test_a_narrow_table_folds_and_cuts_nothing() -> None:
+    by = Console(file=io.StringIO(), width=80, color_system=None)
+    days = (datetime(2025, 1, 2, 3, 4, tzinfo=UTC), datetime(2026, 5, 6, 7, 8, tzinfo=UTC), None)
+    standings(
+        [Standing("coinbase", "BTC/USD", "candles", "1m", 1, 0, 51_234, 0, 0, 43_170_000, 9, *days, None, None, 1)], by
+    )
+    assert "…" not in said(by)
+    for word in ("failed", "51,234", "43,170,000", "2025-01-02", "03:04", "2026-05-06", "07:08"):
+        assert word in said(by)
+
+
 def console(*, terminal: bool = False) -> Console:
     return Console(file=io.StringIO(), width=160, force_terminal=terminal, color_system=None)
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from ingest.backfill.orders import Order
-from ingest.backfill.targets import _range, _refused
+from ingest.backfill.targets import _clipped, _range, _refused
 from ingest.clock import MINUTE
 from ingest.exchanges import ADAPTERS
 from ingest.exchanges.adapter import Options
@@ -24,8 +24,9 @@ def refused(
     channel: Channel = "candles",
     timeframe: Timeframe = "1m",
     kept: timedelta | None = TWO_YEARS,
+    until: datetime = NOW,
 ) -> str | None:
-    order = Order(exchange, ("BTC/USDT",), channel, timeframe, since, NOW)
+    order = Order(exchange, ("BTC/USDT",), channel, timeframe, since, until)
     table = "trades" if channel == "trades" else "candles_1m" if timeframe == "1m" else "candles_coarse"
     facts = Kept(table, kept, None if kept is None else NOW - kept, NOW)
     return _refused(order, _range(order, 1, facts), facts, ADAPTERS[exchange]({}, Options()))
@@ -37,18 +38,45 @@ def test_a_range_that_can_be_had_is_not_refused() -> None:
 
 
 def test_what_is_older_than_retention_is_refused_with_the_figure() -> None:
-    assert refused(datetime(2024, 1, 1, tzinfo=UTC)) == (
-        "it begins 2024-01-01 00:00, but candles_1m is kept for 730 days (retention.candles_1m): nothing before"
-        " 2024-11-21 12:01 is stored. Ask from then on, or raise it and `ingest migrate`, or take a longer --timeframe,"
-        " which is kept apart"
+    long_ago = datetime(2024, 1, 1, tzinfo=UTC)
+    assert refused(long_ago, until=datetime(2024, 2, 1, tzinfo=UTC)) == (
+        "it ends 2024-02-01 00:00, and nothing before 2024-11-21 12:01 is stored (retention.candles_1m = 730 days)."
+        " Raise it and `ingest migrate`, or take a longer --timeframe, which is kept apart"
     )
+    assert refused(long_ago, until=NOW - TWO_YEARS, channel="trades", timeframe="1m") == (
+        "it ends 2024-11-21 12:00, and nothing before 2024-11-21 12:01 is stored (retention.trades = 730 days). Raise"
+        " it and `ingest migrate`"
+    )
+
+
+def test_a_range_across_the_edge_of_retention_is_clipped_and_said_so() -> None:
+    kept = Kept("trades", timedelta(days=90), NOW - timedelta(days=90), NOW)
+    order = Order("binance", ("BTC/USDT",), "trades", "1m", datetime(2026, 1, 1, tzinfo=UTC), NOW)
+    assert _refused(order, _range(order, 1, kept), kept, ADAPTERS["binance"]({}, Options())) is None
+    assert _range(order, 1, kept).from_ns == moment_ns(datetime(2026, 8, 23, 12, 1, tzinfo=UTC))
+    assert _clipped(order, kept) == (
+        "2026-01-01 00:00 to 2026-08-23 12:01 is not fetched: nothing before 2026-08-23 12:01 is stored "
+        "(retention.trades = 90 days). Raise it and `ingest migrate`"
+    )
+
+
+@pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=3)])
+def test_a_range_as_long_as_the_retention_is_whole(late: timedelta) -> None:
+    """The clock of the database may be ahead, and the range was read before."""
+    kept = Kept("trades", timedelta(days=90), NOW - timedelta(days=90) + late, NOW)
+    order = Order("binance", ("BTC/USDT",), "trades", "1m", NOW - timedelta(days=90), NOW)
+    assert _clipped(order, kept) is None
+    assert _range(order, 1, kept).from_ns >= moment_ns(order.since)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"since": NOW - timedelta(minutes=1)}, "it is not over yet"),
-        ({"since": NOW - timedelta(days=1), "exchange": "kraken"}, "kraken's REST has the latest 720 candles alone"),
+        (
+            {"since": NOW - timedelta(days=9), "exchange": "kraken", "timeframe": "5m"},
+            "kraken's REST has the latest 720 candles alone",
+        ),
         (
             {"since": NOW - timedelta(days=9), "exchange": "coinbase", "timeframe": "4h"},
             "coinbase has no candles of 4h",
@@ -60,7 +88,8 @@ def test_what_a_venue_does_not_have_is_refused(asked: dict[str, object], message
     assert message in str(refused(**asked))  # type: ignore[arg-type]
 
 
-def test_kraken_s_longer_candles_reach_further_back() -> None:
+def test_kraken_s_minutes_are_made_from_trades_and_its_longer_candles_reach_further_back() -> None:
+    assert refused(NOW - timedelta(days=20), exchange="kraken") is None
     assert refused(NOW - timedelta(days=20), exchange="kraken", timeframe="1h") is None
 
 

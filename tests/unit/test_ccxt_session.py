@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,7 @@ class Sink:
         self.full = self.fills = False
         self.events: list[Any] = []
         self.rejected: list[tuple[str, bytes]] = []
+        self.refused: list[tuple[Channel, str]] = []
         self.opened = asyncio.Event()
 
     async def room(self) -> None:
@@ -57,6 +58,11 @@ class Sink:
     def proceed(self, _adapter: Adapter, /) -> None: ...
 
     def forget(self, _adapter: Adapter, /) -> None: ...
+
+    def renewed(self, _streams: Sequence[Stream], /) -> None: ...
+
+    def refuse(self, streams: Sequence[Stream], said: str) -> None:
+        self.refused += [(stream.channel, said) for stream in streams]
 
     @property
     def ids(self) -> list[int]:
@@ -261,11 +267,16 @@ async def test_closing_takes_what_came_and_leaves_nothing_open() -> None:
         assert not theirs
 
 
-async def test_a_refused_channel_is_said_and_the_others_go_on() -> None:
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_refused_channel_is_said_and_the_others_go_on(refused: bool) -> None:
+    """One that ccxt fails at is not put out: its silence brings another session."""
+
     def spoil(client: Any) -> None:
         async def refuse(*_: object) -> None:
             import ccxt  # noqa: PLC0415
 
+            if not refused:
+                raise TypeError("a fault of ccxt's")
             raise ccxt.NotSupported("binance watchTicker() is not for this market")
 
         client.watch_ticker = refuse
@@ -276,3 +287,5 @@ async def test_a_refused_channel_is_said_and_the_others_go_on() -> None:
     async with playing(script, "trades", "ticker", spoil=spoil) as scene:
         await scene.until(scene.session.live.is_set)
         await scene.until(lambda: scene.sink.ids == [1])
+        assert [channel for channel, _ in scene.sink.refused] == ["ticker"] * refused
+        assert all("watchTicker() is not for this market" in said for _, said in scene.sink.refused)

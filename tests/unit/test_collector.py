@@ -8,11 +8,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from ingest.clock import MILLISECOND
+from ingest.collect import collector as collector_module
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Adapter
-from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Stream
+from ingest.exchanges.adapter import Subscription as AdapterSubscription
+from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Promise, Stream
 from tests.db.support import NOON
-from tests.unit.collecting import Bench, Small, Venue, Wanted, listed, until
+from tests.unit.collecting import Bench, Picky, Small, Venue, Wanted, listed, until
 
 VENUE = [listed(symbol) for symbol in ("BTC/USDT", "ETH/USDT", "ETH/BTC", "SOL/EUR", "BTC/USDT:USDT", "1INCH/USDT")]
 
@@ -316,5 +318,132 @@ async def test_a_book_that_brings_nothing_costs_no_connection() -> None:
         async with bench.running():
             await until(lambda: any(isinstance(item, OrderBook) for item in bench.store.items))
             await asyncio.sleep(0.3)
+            assert len(venue.asked) == 1
+        assert bench.gaps() == []
+
+
+async def test_a_stream_that_the_venue_refuses_is_put_out_and_the_others_go_on() -> None:
+    async with Venue().serve() as venue:
+        venue.unknown = {"ethusdt@trade"}
+        bench = Bench(venue, BTC | ETH, adapter=Picky)
+        with capture_logs() as logs:
+            async with bench.running():
+                await bench.until({"BTC trades": "live", "ETH trades": "stopped"})
+                await venue.tell()
+                await until(lambda: bench.trades() == [1])
+                (stream,) = (stream for stream in bench.collector.states if stream.instrument_id == 2)
+                assert bench.collector.states[stream] == ("stopped", "refused by the venue: 2: unknown: ethusdt@trade")
+                assert (2, "trades") not in bench.collector.feed.ledger.accounts
+                venue.cut()
+                await until(lambda: len(venue.asked) == 2)
+                await bench.until({"BTC trades": "live", "ETH trades": "stopped"})
+        assert venue.asked == [["btcusdt@trade", "ethusdt@trade"], ["btcusdt@trade"]]
+        (said,) = (entry for entry in logs if entry["event"] == "stream.refused")
+        assert said == {
+            "event": "stream.refused",
+            "log_level": "error",
+            "exchange": "binance",
+            "symbol": "ETH/USDT",
+            "channel": "trades",
+            "reason": "2: unknown: ethusdt@trade",
+            "remedy": "take it out of the configuration, or wait: it is asked for again in an hour or two",
+        }
+
+
+async def test_where_all_are_refused_the_connection_ends_and_a_change_of_the_configuration_asks_again() -> None:
+    async with Venue().serve() as venue:
+        venue.unknown = {"btcusdt@trade"}
+        bench = Bench(venue, BTC, adapter=Picky)
+        async with bench.running():
+            await bench.until({"BTC trades": "stopped"})
+            await until(lambda: not venue.subscribed)
+            venue.unknown = set()
+            bench.change(BTC)
+            await bench.until({"BTC trades": "live"})
+            await venue.tell()
+            await until(lambda: bench.trades() == [1])
+
+
+@pytest.mark.parametrize("again", [True, False])
+async def test_a_refused_stream_is_asked_for_again_by_a_later_listing_only(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector_module, "_LISTING_SECONDS", 0.02)
+    monkeypatch.setattr(collector_module, "_REFUSED_SECONDS", 0.0 if again else 3600.0)
+    async with Venue().serve() as venue:
+        venue.unknown = {"ethusdt@trade"}
+        bench = Bench(venue, BTC | ETH, adapter=Picky)
+        async with bench.running():
+            await bench.until({"BTC trades": "live", "ETH trades": "stopped"})
+            venue.unknown = set()
+            listings = len(bench.admitted)
+            await until(lambda: len(bench.admitted) > listings + 2)
+            await bench.until({"BTC trades": "live", "ETH trades": "live" if again else "stopped"})
+
+
+async def test_a_book_is_renewed_only_while_it_is_out_of_sync_and_its_connection_is_live() -> None:
+    async with Venue().serve() as venue:
+        venue.open.clear()
+        bench = Bench(venue, {"BTC/USDT": ("book",)})
+        async with bench.running():
+            await until(lambda: len(venue.asked) == 1)
+            (stream,) = bench.collector.states
+            bench.collector._renew_book(stream)  # is about to be subscribed
+            venue.open.set()
+            await bench.until({"BTC book": "live"})
+            book = bench.collector.feed.books[1]
+            book.in_sync = True  # as its first change would have it
+            bench.collector._renew_book(stream)  # was mended meanwhile
+            await asyncio.sleep(0.05)
+            assert len(venue.asked) == 1
+            book.desync("a test")
+            bench.collector._renew_book(stream)
+            await until(lambda: len(venue.asked) == 2)
+            await bench.until({"BTC book": "live"})
+
+
+async def test_a_quiet_ticker_that_is_subscribed_anew_on_its_connection_goes_on() -> None:
+    """Its gap ends with the acknowledgement: no other connection tells that it is delivered again."""
+
+    class Renewing(Picky):
+        def resubscribe(self, stream: Stream, first_request_id: int) -> list[AdapterSubscription]:
+            return self.subscribe([stream], first_request_id)
+
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("ticker",)}, adapter=Renewing, silence_ns=50 * MILLISECOND)
+        async with bench.running():
+            await until(lambda: len(bench.gaps()) == 2)
+            assert len(venue.asked) == 1
+        opened, closed = bench.gaps()[:2]
+        assert (opened.cause, opened.to_ns, opened.state) == ("silent", None, "open")
+        assert (closed.opened_ns, closed.state) == (opened.opened_ns, "unrecoverable")
+        assert closed.to_ns is not None
+
+
+async def test_liquidations_may_be_quiet_for_ever() -> None:
+    class Futures(Picky):
+        promises: Mapping[Channel, Promise] = {**Picky.promises, "liquidations": "none"}
+
+        def channels(self, _instrument: Instrument) -> tuple[Channel, ...]:
+            return ("liquidations",)
+
+        def id_space(self, _channel: Channel) -> str:
+            return "time"
+
+        def _topic(self, stream: Stream) -> str:
+            return f"{stream.instrument.native.lower()}@forceOrder"
+
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("liquidations",)}, adapter=Futures, silence_ns=20 * MILLISECOND)
+        checked: list[Stream] = []
+        check = bench.collector._check
+
+        def suspect(stream: Stream) -> None:
+            checked.append(stream)
+            check(stream)
+
+        bench.collector.feed.ledger._suspect = suspect
+        async with bench.running():
+            await until(lambda: len(checked) == 2)
             assert len(venue.asked) == 1
         assert bench.gaps() == []

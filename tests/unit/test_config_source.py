@@ -127,7 +127,7 @@ def test_what_is_shown_hides_passwords(file: Path) -> None:
         ("[book]\ndept = 1", 'ingest.toml:3: book.dept: unknown key; did you mean "depth"?'),
         ("[database]\nconnect_timeout = 1", 'ingest.toml:3: database.connect_timeout: unknown key; did you mean "connect_timeout_seconds"?'),
         ("[candles]\ndepth = 1", "ingest.toml:3: candles.depth: unknown key here; it belongs to book.depth"),
-        ("[log]\nzzz = 1", "ingest.toml:3: log.zzz: unknown key; remove it; known here: format, level"),
+        ("[log]\nzzz = 1", "ingest.toml:3: log.zzz: unknown key; remove it; known here: database, format, level"),
         ("book.depth = 0", "book.depth: 0 is outside 1 to 1000 levels; the default is 20"),
         ("book.cadence_seconds = 61", "book.cadence_seconds: 61 is outside 0.1 to 60 seconds; the default is 1.0"),
         ("book.cadence_seconds = nan", "book.cadence_seconds: nan is outside 0.1 to 60 seconds; the default is 1.0"),

@@ -178,8 +178,10 @@ def test_rest_fills_the_bucket_and_no_further() -> None:
 def test_a_call_heavier_than_the_bucket_waits_for_a_full_one() -> None:
     limiter = Limiter(6_000)
     assert limiter.delay_seconds(5_000, T0) == 0.0
-    assert limiter.delay_seconds(5_000, T0) == pytest.approx(10.0)
-    assert limiter.delay_seconds(5_000, T0 + 10 * SECOND) == 0.0
+    assert limiter.delay_seconds(5_000, T0) == pytest.approx(62.5)  # what it took beyond the bucket is paid for first
+    assert limiter.free(T0) == 0.0
+    assert limiter.delay_seconds(5_000, T0 + 62 * SECOND) == pytest.approx(0.5)
+    assert limiter.delay_seconds(5_000, T0 + 63 * SECOND) == 0.0
 
 
 def test_a_clock_that_goes_back_gives_nothing() -> None:
@@ -195,6 +197,46 @@ def test_the_venue_says_when() -> None:
     assert limiter.delay_seconds(1, T0) == pytest.approx(30.0)
     assert limiter.delay_seconds(1, T0 + 29 * SECOND) == pytest.approx(1.0)
     assert limiter.delay_seconds(1, T0 + 30 * SECOND) == 0.0
+
+
+def taken_in(limiters: list[Limiter], seconds: int, *, joins_at: int = 0) -> list[int]:
+    """When a weight of 10 was taken, by whomever: each asks whenever it may. The last one comes at a second, and from a
+    second later on all know of it.
+    """
+    taken = []
+    for now in range(T0, T0 + seconds * SECOND, SECOND // 20):
+        known = now >= T0 + (joins_at + 1) * SECOND
+        for limiter in limiters if now >= T0 + joins_at * SECOND else limiters[:-1]:
+            if known:
+                limiter.divide(1 / len(limiters), now)
+            while not limiter.delay_seconds(10, now):
+                taken.append(now)
+    return taken
+
+
+@pytest.mark.parametrize("joins_at", [5, 30, 59, 100])
+def test_those_who_share_a_limit_stay_below_it_together(joins_at: int) -> None:
+    limiters = [Limiter(6_000), Limiter(6_000, share=0.5)]
+    taken = taken_in(limiters, 240, joins_at=joins_at)
+    for start in taken[::10]:
+        assert 10 * sum(1 for at in taken if start <= at < start + 60 * SECOND) < 6_000 * 0.95
+    assert 10 * len(taken) >= 0.95 * 80 * 240
+
+
+def test_who_is_left_alone_has_the_whole_limit_again() -> None:
+    limiter = Limiter(6_000, share=0.5)
+    assert limiter.delay_seconds(400, T0) == pytest.approx(10.0)
+    limiter.divide(1.0, T0 + 5 * SECOND)
+    assert limiter.delay_seconds(800, T0 + 5 * SECOND) == pytest.approx(7.5)
+
+
+def test_the_venue_s_own_count_stops_it_for_the_rest_of_the_minute() -> None:
+    limiter = Limiter(6_000)
+    limiter.counted(5_600, 20, T0)
+    assert limiter.delay_seconds(1, T0) == 0.0
+    limiter.counted(5_700, 20, T0)
+    assert limiter.delay_seconds(1, T0) == pytest.approx(41.0)
+    assert limiter.delay_seconds(1, T0 + 41 * SECOND) == 0.0
 
 
 # RepeatLimiter

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -14,7 +15,7 @@ from websockets.http11 import Request, Response
 from ingest.collect import session as session_module
 from ingest.collect.session import Session
 from ingest.errors import Blocked, Retryable
-from ingest.exchanges.adapter import Options
+from ingest.exchanges.adapter import Options, Refusal, Subscription
 from ingest.records import Stream
 from tests.unit.scripted import BTC, Quick, Sink, acknowledge, refused, serving, trade, until
 
@@ -381,7 +382,7 @@ async def test_a_frame_beyond_the_bound_ends_the_connection_only(monkeypatch: py
     assert sink.trades == [1]
 
 
-async def test_delivering_begins_with_what_is_neither_an_answer_nor_rejected() -> None:
+async def test_delivering_begins_with_data() -> None:
     go = asyncio.Event()
 
     async def handler(socket: ServerConnection) -> None:
@@ -390,16 +391,16 @@ async def test_delivering_begins_with_what_is_neither_an_answer_nor_rejected() -
         await socket.send('{"e":"unknown"}')
         await socket.send('{"e":"serverShutdown","E":1770123456789}')
         await socket.send('{"result":["btcusdt@trade"],"id":77}')
+        await socket.send('{"e":"avgPrice"}')  # understood, and not stored: as heartbeats are
         await go.wait()
-        await socket.send('{"e":"avgPrice"}')  # ignored: understood, though not stored
+        await socket.send(trade(1))
         await socket.wait_closed()
 
     sink = Sink()
     async with serving(handler) as url:
         it = session(url, sink)
         running = asyncio.create_task(it.run())
-        await until(lambda: len(sink.frames) == 5)
-        await asyncio.sleep(0.005)
+        await until(lambda: len(sink.frames) == 6)
         assert it.live.is_set()
         assert not it.delivering
         go.set()
@@ -485,3 +486,165 @@ async def test_a_half_open_line_is_noticed_by_a_ping_that_nobody_answers() -> No
         done.set()
     assert sink.trades == [1]
     assert it.heard_ns == sink.times[-1]
+
+
+# One stream of several is refused
+
+
+class Picky(Quick):
+    """Refuses by name, as Kraken and OKX do: the others of the request are accepted."""
+
+    refuses = Refusal(re.compile(r"no such stream: (\S+)"))
+
+    def topic(self, stream: Stream) -> str:
+        return self._topic(stream)
+
+
+class Strict(Picky):
+    """And as Bybit does: the others are refused with it."""
+
+    refuses = Refusal(re.compile(r"no such stream: (\S+)"), whole=True)
+
+
+async def asked_of(socket: ServerConnection) -> tuple[int, list[str]]:
+    request = json.loads(await socket.recv())
+    return request["id"], request["params"]
+
+
+def no(topic: str, request_id: int | None) -> str:
+    return json.dumps({"error": {"code": 2, "msg": f"no such stream: {topic}"}, "id": request_id})
+
+
+async def test_a_stream_that_is_refused_by_name_is_left_out_and_the_rest_of_its_request_goes_on() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        number, _ = await asked_of(socket)
+        await socket.send(no("btcusdt@depth@100ms", number))
+        await socket.send(json.dumps({"result": None, "id": number}))
+        await socket.send(trade(1))
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Picky({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink)
+        running = asyncio.create_task(it.run())
+        await until(lambda: sink.trades == [1])
+        assert it.live.is_set()
+        await it.close()
+        await running
+    assert sink.refused == [(STREAMS[1], "2: no such stream: btcusdt@depth@100ms")]
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_what_is_refused_with_it_is_asked_for_again(named: bool) -> None:
+    """Of two requests the second one has two streams that the venue knows not, and says so of one at a time."""
+    asked: list[list[str]] = []
+
+    async def handler(socket: ServerConnection) -> None:
+        while len(asked) < 4:
+            number, topics = await asked_of(socket)
+            asked.append(topics)
+            bad = next((topic for topic in topics if topic.startswith("bad")), None)
+            answer = json.dumps({"result": None, "id": number}) if bad is None else no(bad, number if named else None)
+            await socket.send(answer)
+        await socket.wait_closed()
+
+    natives = [*(f"C{number}USDT" for number in range(200)), "BTCUSDT", "BAD1", "BAD2"]
+    many = [Stream(1, structs.replace(BTC, native=native), "trades") for native in natives]
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Strict({"BTCUSDT": 1}, Options(ws_url=url)), many, sink)
+        running = asyncio.create_task(it.run())
+        await until(it.live.is_set)
+        await it.close()
+        await running
+    assert [stream.instrument.native for stream, _ in sink.refused] == ["BAD1", "BAD2"]
+    assert asked[1:] == [
+        ["btcusdt@trade", "bad1@trade", "bad2@trade"],
+        ["btcusdt@trade", "bad2@trade"],
+        ["btcusdt@trade"],
+    ]
+
+
+@pytest.mark.parametrize("adapter", [Picky, Strict])
+async def test_a_refusal_that_names_nothing_of_ours_ends_the_connection(adapter: type[Picky]) -> None:
+    async def handler(socket: ServerConnection) -> None:
+        number, _ = await asked_of(socket)
+        await socket.send(no("ethusdt@trade", number))
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        with pytest.raises(Retryable, match="no such stream: ethusdt@trade"):
+            await Session(adapter({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink).run()
+    assert sink.refused == []
+
+
+async def test_all_that_it_asked_for_is_refused() -> None:
+    async def handler(socket: ServerConnection) -> None:
+        number, topics = await asked_of(socket)
+        await socket.send(no(topics[0], number))
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Strict({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS[:1], sink)
+        running = asyncio.create_task(it.run())
+        await until(it.live.is_set)  # there is nothing more to wait for
+        await it.close()
+        await running
+    assert [stream for stream, _ in sink.refused] == STREAMS[:1]
+
+
+async def test_a_stream_that_is_refused_when_it_is_subscribed_anew_is_left_out() -> None:
+    class Renewing(Picky):
+        def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
+            return self.subscribe([stream], first_request_id)
+
+    async def handler(socket: ServerConnection) -> None:
+        await acknowledge(socket)
+        number, topics = await asked_of(socket)
+        await socket.send(no(topics[0], number))
+        await socket.send(trade(1))
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Renewing({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink)
+        running = asyncio.create_task(it.run())
+        await until(it.live.is_set)
+        assert it.resubscribe(STREAMS[1])
+        await until(lambda: sink.trades == [1])
+        await it.close()
+        await running
+    assert [stream for stream, _ in sink.refused] == STREAMS[1:]
+    assert sink.renewals == []
+
+
+async def test_a_stream_that_was_subscribed_anew_is_told_when_that_is_acknowledged() -> None:
+    class Renewing(Quick):
+        def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
+            ended, begun = (self.subscribe([stream], first_request_id + number)[0] for number in (0, 1))
+            return [structs.replace(ended, frame=ended.frame.replace("SUB", "UNSUB")), begun]
+
+    go = asyncio.Event()
+
+    async def handler(socket: ServerConnection) -> None:
+        for _ in range(2):
+            await acknowledge(socket)
+        await socket.send(trade(1))
+        await go.wait()
+        await acknowledge(socket)
+        await socket.wait_closed()
+
+    sink = Sink()
+    async with serving(handler) as url:
+        it = Session(Renewing({"BTCUSDT": 1}, Options(ws_url=url)), STREAMS, sink)
+        running = asyncio.create_task(it.run())
+        await until(it.live.is_set)
+        assert it.resubscribe(STREAMS[1])
+        await until(lambda: sink.trades == [1])
+        assert sink.renewals == []  # the old one has ended, no more
+        go.set()
+        await until(lambda: sink.renewals == STREAMS[1:])
+        await it.close()
+        await running

@@ -221,6 +221,25 @@ async def test_nonsense_is_no_data() -> None:
         assert backoff.given == [0.001, 0.002, 0.004]
 
 
+async def test_a_venue_that_acknowledges_beats_and_cuts_is_approached_more_and_more_slowly() -> None:
+    """Neither an acknowledgement nor a heartbeat shows that data flow."""
+
+    async def beat_and_drop(socket: ServerConnection) -> None:
+        await socket.send('{"result":null,"id":1}')
+        for _ in range(3):
+            await socket.send('{"e":"avgPrice"}')
+        await socket.close()
+
+    async with Venue().open() as venue:
+        backoff = Recorded(0.002)
+        bench = Bench(venue, backoff=backoff)
+        venue.answers = [beat_and_drop] * 4
+        async with bench.running():
+            await until(lambda: bool(venue.subscribed))
+        assert backoff.given == [0.001, 0.002, 0.004, 0.008]
+        assert len([frame for frame in bench.sink.frames if b"avgPrice" in frame]) == 12
+
+
 async def test_retry_after_is_honoured() -> None:
     async with Venue().open() as venue:
         venue.headers = {"Retry-After": "3600"}

@@ -23,7 +23,7 @@ Row = tuple[str, ...]
 
 def table() -> list[Row]:
     """The rows below the first header, without it."""
-    lines = re.findall(r"^\| .* \|$", PAGE, re.MULTILINE)
+    lines = re.findall(r"^\| .* \|$", PAGE.partition("## Which limits")[0], re.MULTILINE)
     assert lines[0] == "| venue | channel | of | comes by | promise | verified by | live on | repair reaches |"
     return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[1:]]
 
