@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, Protocol, TypedDict
 
 from ingest import clock
 from ingest.collect.collector import Call, Connect
@@ -10,6 +10,7 @@ from ingest.collect.selection import Settings, Share, Subscription
 from ingest.config.model import Config
 from ingest.exchanges import ADAPTERS, REST_URLS, adapter_of
 from ingest.exchanges.adapter import Adapter, Options
+from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.markets import load_announcement, load_instruments
 from ingest.records import Instrument
 
@@ -79,11 +80,18 @@ def lines(config: Config, exchange: str) -> Lines:
     }
 
 
-def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Callable[[], Awaitable[list[Instrument]]]:
+class Load(Protocol):
+    """Loads instruments; within a limit, where there is one."""
+
+    def __call__(self, limiter: Limiter | None = None, /) -> Awaitable[list[Instrument]]: ...
+
+
+def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Load:
     """Loads the exchange's instruments, as configured."""
     venue = config.exchanges[exchange]
     rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), adapter_of(exchange).kinds
-    return lambda: load_instruments(exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+    load = partial(load_instruments, exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+    return lambda limiter=None: load(limiter=limiter)
 
 
 def announcement(config: Config, exchange: str) -> Awaitable[str | None]:

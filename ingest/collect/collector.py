@@ -1,7 +1,8 @@
 """One venue: its instruments, its connections, its books. A fault here stays here."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -9,7 +10,7 @@ from ingest import clock, events
 from ingest.collect.catchup import Catchup
 from ingest.collect.feed import Control, Feed, Wants
 from ingest.collect.health import Health, health_of
-from ingest.collect.listing import Admit, Listing, Load, Register
+from ingest.collect.listing import Admit, Listing, Register
 from ingest.collect.poll import Poller
 from ingest.collect.resync import SNAPSHOT_SECONDS, Pauses
 from ingest.collect.selection import Settings, names, unlisted
@@ -27,6 +28,7 @@ from ingest.store.registry import State
 
 log = structlog.get_logger()
 
+Load = Callable[[Limiter], Awaitable[list[Instrument]]]
 Repairing = Callable[[Rest, Adapter], Coroutine[None, None, None]]
 Connect = Callable[..., Connection]
 """Makes what `Session` is: adapter, streams, sink, and by name proxy, ping_seconds, tap, on_change."""
@@ -50,8 +52,7 @@ class Collector:
 
     `load` fetches the venue's instruments, `register` makes them known to the database, `admit` its streams (and
     tells how far each had come); all three may raise Retryable and are then tried again. `new_adapter` makes a
-    translator for one connection, `connect` the connection and `call` its REST calls. `repair` runs beside the
-    sessions, on the same REST calls.
+    translator for one connection, `connect` the connection, `call` its REST calls; `repair` runs beside the sessions.
     """
 
     def __init__(
@@ -84,7 +85,12 @@ class Collector:
         self._session_tap, self._rest_tap, self._emit = session_tap, rest_tap, emit
         self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
         self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
-        self._listing = Listing(self._any, self._ids, instruments, load=load, register=register, admit=admit)
+        limits = self._any.limits
+        self._limiter = Limiter(limits.weight_per_minute, limits.burst)
+        self._slots = Limiter.in_windows(limits.connections_per_window, limits.connection_window_seconds)
+        self._slots.divide(1 / settings.share.of, clock.monotonic_ns())  # shards may be behind one address
+        loaded = partial(load, self._limiter)
+        self._listing = Listing(self._any, self._ids, instruments, load=loaded, register=register, admit=admit)
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
         self._preparing: asyncio.Timeout | None = None
@@ -93,7 +99,6 @@ class Collector:
         self._refused: dict[Stream, float] = {}  # and when that may have changed
         self._catchup: Catchup | None = None
         self._resyncs = Pauses()
-        self._slots: Limiter | None = None
         self._poller: Poller | None = None
         self._tasks: asyncio.TaskGroup | None = None  # of the sessions
         self._changes: asyncio.Queue[Settings] = asyncio.Queue()
@@ -180,12 +185,8 @@ class Collector:
             raise
         finally:
             self._preparing = None
-        adapter = self._any
-        limits, settings = adapter.limits, self._settings
-        self._slots = Limiter.in_windows(limits.connections_per_window, limits.connection_window_seconds)
-        self._slots.divide(1 / settings.share.of, clock.monotonic_ns())  # shards may be behind one address
-        limiter = Limiter(limits.weight_per_minute, limits.burst)
-        async with self._call_with(settings.exchange, limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
+        adapter, settings = self._any, self._settings
+        async with self._call_with(settings.exchange, self._limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self.rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
             self._poller = Poller(rest, adapter, self, self._catchup)
@@ -252,7 +253,6 @@ class Collector:
             self._tasks.create_task(supervisor.run())
 
     async def _slot(self) -> None:
-        assert self._slots is not None  # noqa: S101 - `run` made it
         await self._slots.take(1)
 
     async def _follow_changes(self, adapter: Adapter) -> None:

@@ -21,7 +21,7 @@ class Limiter:
     """
 
     def __init__(self, weight_per_minute: float, burst: float | None = None, *, share: float = 1.0) -> None:
-        self._weight_per_minute = weight_per_minute
+        self.weight_per_minute = weight_per_minute
         self._burst = weight_per_minute * SHARE / 6 if burst is None else burst
         self._set(share)
         self._level = self._capacity if share == 1.0 else 0.0
@@ -33,7 +33,7 @@ class Limiter:
 
     def _set(self, share: float) -> None:
         self.share = share
-        self._per_second = self._weight_per_minute * share * SHARE / 60
+        self._per_second = self.weight_per_minute * share * SHARE / 60
         self._capacity = max(self._burst * share, 1.0)
 
     @classmethod
@@ -85,7 +85,7 @@ class Limiter:
 
         Near the limit nothing more is asked for before the next one.
         """
-        if used >= _ALARM * self._weight_per_minute:
+        if used >= _ALARM * self.weight_per_minute:
             self.hold_until(now_ns + (61 - second) * SECOND)
 
     def hold_until(self, time_ns: int) -> None:

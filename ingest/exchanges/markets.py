@@ -1,5 +1,6 @@
 """Instruments of a venue, through ccxt's `load_markets`, for the market types that are configured."""
 
+import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import orjson
 from ingest import clock
 from ingest.errors import Fatal, IngestError, Retryable
 from ingest.exchanges.ccxt_digits import decode_json, exact, step_text
+from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
@@ -28,12 +30,13 @@ async def load_instruments(
     proxy: str | None = None,
     tap: Callable[[str, int, bytes], None] | None = None,
     replies: Mapping[str, bytes] | None = None,
+    limiter: Limiter | None = None,
 ) -> list[Instrument]:
     """All instruments of the kinds. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
 
     Steps and limits are the venue's digits, as plain decimal text, also where it sends JSON numbers. With `replies`
     (bodies by path and query, or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each
-    reply: url, time, body.
+    reply: url, time, body. The calls are within the `limiter`, and it is told where the venue wants us to wait.
     """
     client = _client(exchange, rest_url, proxy)
     if exchange in TYPES:
@@ -43,15 +46,30 @@ async def load_instruments(
         client.fetch = _from(replies)
     elif tap is not None:
         client.fetch = _shown_to(tap, client)
+    if limiter is not None:
+        client.throttle = _within(limiter, client.rateLimit)
     seen = Seen()
     client.on_rest_response = seen
     try:
         markets = await client.load_markets()
     except ccxt.BaseError as error:
-        raise _translate(exchange, error, seen) from error
+        translated = _translate(exchange, error, seen)
+        if limiter is not None and isinstance(translated, Retryable) and translated.retry_after_seconds:
+            limiter.hold_until(clock.monotonic_ns() + int(translated.retry_after_seconds * clock.SECOND))
+        raise translated from error
     finally:
         await client.close()
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
+
+
+def _within(limiter: Limiter, rate_limit_ms: float) -> Callable[..., Awaitable[None]]:
+    """In place of ccxt's own throttle, which counts a call as `cost` times so many milliseconds of the venue's time."""
+
+    async def throttle(cost: float | None = None) -> None:
+        minutes = (1.0 if cost is None else cost) * rate_limit_ms / 60_000
+        await limiter.take(math.ceil(minutes * limiter.weight_per_minute))
+
+    return throttle
 
 
 def at_host(urls: Any, host: str, of: re.Pattern[str] = _HOST) -> Any:

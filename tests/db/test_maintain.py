@@ -162,7 +162,7 @@ async def test_it_runs_until_cancelled_and_tries_again(url: str, fetch: Fetch) -
     maintenance = Maintenance(url)
     running = asyncio.create_task(maintenance.run())
     try:
-        for round_ in range(3):
+        for round_ in range(2):
             await store(url, data.candles(data.this_minute() - (10 * round_ + 20) * MINUTE, range(3)))
             async with asyncio.timeout(30):
                 while data.rollup(url, "candles_1d") != data.direct(url, "1 day"):  # noqa: ASYNC110 - nobody tells

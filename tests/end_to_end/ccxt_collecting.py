@@ -13,6 +13,7 @@ from ingest.exchanges.adapter import Adapter, Options
 from ingest.exchanges.ccxt_client import Clients
 from ingest.exchanges.ccxt_rest import CcxtRest
 from ingest.exchanges.ccxt_venue import ccxt_adapter
+from ingest.exchanges.limiter import Limiter
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.recording import Recorder
@@ -48,7 +49,7 @@ async def collecting(
     registry = Registry(database_url)
     clients, kind = Clients(exchange, configure=configure), ccxt_adapter(exchange)
 
-    async def load() -> list[Instrument]:
+    async def load(_limiter: Limiter) -> list[Instrument]:
         return list(instruments)
 
     async def admit(streams: Sequence[Stream], adapter: Adapter) -> dict[Stream, Progress | None]:

@@ -16,10 +16,10 @@ BURST = 40_000
 
 
 class Slow(CopyWriter):
-    """A database that takes a quarter of a second longer for each batch."""
+    """A database that takes a tenth of a second longer for each batch."""
 
     async def write(self, *arguments: Any, **named: Any) -> Any:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.1)
         return await super().write(*arguments, **named)
 
 

@@ -1,8 +1,13 @@
 """Steps and limits of a listing: the venue's digits as plain decimal text, whatever JSON or ccxt make of them."""
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
+from ingest import clock
+from ingest.errors import Retryable
 from ingest.exchanges.ccxt_digits import Digits, step_text
+from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.markets import load_instruments
 
 BINANCE = b"""{"timezone":"UTC","serverTime":1795262400000,"symbols":[{"symbol":"PEPEUSDT","status":"TRADING",
@@ -23,6 +28,32 @@ async def test_fractions_of_json_keep_their_digits() -> None:
     assert found.min_notional == "1.00000000000000000001"
     assert b'"tickSize":"1e-8"' in found.info  # as it was said
     assert b"0.123456789012345678901" in found.info
+
+
+class Counting(Limiter):
+    def __init__(self, weight_per_minute: float, burst: float) -> None:
+        super().__init__(weight_per_minute, burst)
+        self.weights: list[int] = []
+
+    async def take(self, weight: int, *, keep: float = 0.0) -> None:
+        self.weights.append(weight)
+        await super().take(weight, keep=keep)
+
+
+async def test_the_listing_is_within_the_limit_of_all_other_calls() -> None:
+    limiter = Counting(6_000, 100)
+    await load_instruments("binance", replies={"/api/v3/exchangeInfo": BINANCE}, limiter=limiter)
+    assert limiter.weights == [20]  # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
+
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=429, headers={"Retry-After": "40"})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", refuse)
+    async with TestServer(app) as server:
+        with pytest.raises(Retryable, match="waiting 40 s"):
+            await load_instruments("binance", rest_url=str(server.make_url("/")), limiter=limiter)
+    assert limiter.delay_seconds(1, clock.monotonic_ns()) > 20  # every other call waits, too
 
 
 async def test_numbers_of_places_are_steps() -> None:

@@ -260,6 +260,7 @@ def test_what_cannot_be_fetched_is_reported_and_the_rest_is_there(past: Past) ->
     assert reply == [("done", 10)]
 
 
+@pytest.mark.long
 @A_YEAR
 def test_a_venue_of_ccxt_is_paged_to_the_end(past: Past) -> None:
     """Its own `paginate` would end after ten calls."""
@@ -288,6 +289,7 @@ def test_a_backfill_fills_compressed_chunks_and_compresses_them_again(past: Past
     assert past.fetch("SELECT sum(minutes) FROM ingest.candles_1d") == [(90_000,)]
 
 
+@pytest.mark.long
 @SOME_HOURS
 def test_of_a_range_across_the_edge_of_retention_the_kept_part_is_fetched(past: Past) -> None:
     past.fetch("UPDATE ingest.policies SET retention = '5 hours' WHERE table_name = 'candles_1m'")

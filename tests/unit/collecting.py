@@ -15,6 +15,7 @@ from ingest.collect.collector import Collector
 from ingest.collect.selection import Settings, Subscription
 from ingest.exchanges.adapter import Adapter, Options, Refusal
 from ingest.exchanges.binance import Binance
+from ingest.exchanges.limiter import Limiter
 from ingest.records import Channel, Gap, Instrument, Item, Progress, Stream, Trade
 from tests.db.support import NOON
 
@@ -166,7 +167,7 @@ class Bench:
             register=self._register, admit=self._admit,
         )  # fmt: skip
 
-    async def _load(self) -> list[Instrument]:
+    async def _load(self, _limiter: Limiter) -> list[Instrument]:
         return self.listed
 
     async def _register(self, instruments: Sequence[Instrument]) -> dict[str, int]:

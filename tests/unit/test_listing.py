@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from ingest.collect import collector
 from ingest.errors import Fatal, Retryable
+from ingest.exchanges.limiter import Limiter
 from ingest.records import Channel, Instrument, Mark, Progress, Stream
 from ingest.retry import Backoff
 from tests.db.support import NOON
@@ -31,7 +32,7 @@ class Listed(Bench):
         self.told: list[list[Instrument] | Exception] = []
         self.loads = 0
 
-    async def _load(self) -> list[Instrument]:
+    async def _load(self, _limiter: Limiter) -> list[Instrument]:
         self.loads += 1
         found = self.told.pop(0) if self.told else self.listed
         if isinstance(found, Exception):
