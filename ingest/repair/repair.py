@@ -124,11 +124,7 @@ class Repair:
             return False
         jobs = await self._ask(
             lambda: self._queue.claim(
-                instrument_ids,
-                self._worker_name,
-                seconds=_CLAIM_SECONDS,
-                purposes=self._purposes,
-                ranges=self._ranges,
+                instrument_ids, self._worker_name, seconds=_CLAIM_SECONDS, purposes=self._purposes, ranges=self._ranges
             )
         )
         for job in jobs:
@@ -147,7 +143,8 @@ class Repair:
 
     async def _work(self, job: Job) -> None:
         try:
-            await self._repair(job)
+            async with self._queue.keep(job, _CLAIM_SECONDS):
+                await self._repair(job)
         except asyncio.CancelledError:
             await self._release(job)
             raise

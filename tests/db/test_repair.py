@@ -14,6 +14,7 @@ from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument
 from ingest.repair.ask import Source
+from ingest.repair import repair as module
 from ingest.repair.repair import PATIENCE_NS, Repair
 from ingest.simulator.venue import Venue, VenueConfig
 from ingest.store.queue import Purpose, Queue
@@ -243,6 +244,28 @@ async def test_a_claim_that_expired_is_taken_over_and_its_first_holder_changes_n
     assert gap_rows(fetch) == [gap_row("trades", (11, 20), (at(10), at(21)), "repaired")]
     assert windows(fetch) == [(11, 20, "done", 1, 10, 0)]
     assert rollup_changes(fetch) == [changed("trades", at(11), at(20))]
+
+
+async def test_a_claim_lasts_as_long_as_the_venue_takes(
+    fetch: Fetch, make_repair: MakeRepair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CLAIM_SECONDS", 1.0)
+    open_gap(fetch, "trades", (11, 20))
+    slow, history = History(latest=60), History(latest=60)
+    slow.answering.clear()
+    stepping = asyncio.create_task(make_repair(slow).step())
+    await slow.asked.wait()
+    other, age = (
+        make_repair(history),
+        "SELECT claimed_until - created_at < INTERVAL '3 seconds' FROM ingest.backfill_jobs",
+    )
+    while fetch(age) == [(True,)]:  # it would have expired twice
+        await drain(other)
+        await asyncio.sleep(0.05)
+    assert history.requests == []
+    slow.answering.set()
+    assert await stepping
+    assert windows(fetch) == [(11, 20, "done", 0, 10, 0)]
 
 
 FORGOTTEN = "the venue's history does not reach back to it"
