@@ -97,7 +97,7 @@ async def targets(
     that the database does not know has a negative id, of which nothing is stored. Raises ConfigError for a symbol that is
     not listed.
     """
-    found = []
+    found: list[Target] = []
     listings: dict[str, list[Instrument]] = {}
     for order in orders:
         venue = opened_venues[order.exchange]
