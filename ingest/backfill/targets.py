@@ -94,8 +94,8 @@ async def targets(
     """Every instrument of every order, in their order.
 
     With `registry` what is new is registered, as the daemon does; without one nothing is changed, and an instrument
-    that the database does not know has a negative id, of which nothing is stored. Raises ConfigError for a symbol that is
-    not listed.
+    that the database does not know has a negative id, of which nothing is stored. Raises ConfigError for a symbol that
+    is not listed.
     """
     found: list[Target] = []
     listings: dict[str, list[Instrument]] = {}

@@ -82,7 +82,9 @@ class Ledger:
     async def begin(
         self, sha256: str, instrument_id: int, layout: Layout, file_name: str, file_bytes: int, kept: Kept | None
     ) -> Progress:
-        """How far the file is: not at all where rows of it were too old, or are gone, and would stay with what is `kept` now."""
+        """How far the file is: not at all where rows of it were too old, or are gone, and would stay with what is
+        `kept` now.
+        """
         known = {
             "sha256": sha256,
             "instrument_id": instrument_id,

@@ -30,8 +30,8 @@ class Source(Protocol):
 class Answer(Struct, frozen=True):
     """A page, the rows that could not be read, and when it came.
 
-    `begins_ns` is set where the venue has no candle of the window's start, nor of a page of hours before it: the open of the
-    first one that it shows.
+    `begins_ns` is set where the venue has no candle of the window's start, nor of a page of minutes or hours before it:
+    the open of the first one that it shows.
     """
 
     page: Page

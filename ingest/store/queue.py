@@ -132,7 +132,7 @@ class Queue:
 
     @asynccontextmanager
     async def keep(self, job: Job, seconds: float) -> AsyncIterator[None]:
-        """Keep a claim for as long as the work on it lasts: fifty pages of a slow venue take longer than it was made for.
+        """Keep a claim as long as the work on it lasts: fifty pages of a slow venue take longer than it was made for.
 
         Else another worker would begin anew, and lose it in its turn. What cannot be said to the database now is said
         a little later, or the claim expires.

@@ -122,7 +122,7 @@ async def test_a_claim_is_kept_while_the_work_lasts_and_not_behind_it(fetch: Fet
     (job,) = await first.claim([1], "a", seconds=100)
     fetch("UPDATE ingest.backfill_jobs SET claimed_until = now()")
     async with first.keep(job, 0.4):
-        while fetch("SELECT claimed_until < now() FROM ingest.backfill_jobs") == [(True,)]:
+        while fetch("SELECT claimed_until < now() FROM ingest.backfill_jobs") == [(True,)]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     fetch("UPDATE ingest.backfill_jobs SET claimed_until = now() - INTERVAL '1 second'")
     (taken,) = await claim(second, "b")

@@ -13,8 +13,8 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument
-from ingest.repair.ask import Source
 from ingest.repair import repair as module
+from ingest.repair.ask import Source
 from ingest.repair.repair import PATIENCE_NS, Repair
 from ingest.simulator.venue import Venue, VenueConfig
 from ingest.store.queue import Purpose, Queue
