@@ -16,7 +16,10 @@ from ingest.store.sqlfiles import query
 
 
 class Progress(Struct, frozen=True):
-    """How far a file is committed. `last_place` and `last_ns` are those of its last row, None where there is none."""
+    """How far a file is committed. `last_place` and `last_ns` are those of its last row, None where there is none.
+
+    `begins_bad` and `ends_bad`: a bad line stands, or may stand, before its first row, or behind its last one.
+    """
 
     import_id: int
     finished: bool
@@ -29,6 +32,8 @@ class Progress(Struct, frozen=True):
     rejected: int
     old: int
     first_ns: int | None
+    begins_bad: bool = False
+    ends_bad: bool = False
 
 
 class Kept(Struct, frozen=True):

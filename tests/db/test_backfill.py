@@ -117,6 +117,9 @@ async def test_windows_of_longer_candles_say_nothing_of_minutes(fetch: Fetch, st
     assert await plan(store, hours) == 0
     assert fetch("SELECT count(*) FROM market.fetched") == [(0,)]
     assert await plan(store, minutes(0, 10)) == 1
+    fetch("INSERT INTO ingest.removals VALUES ('candles_coarse', %s, now())", moment(NOON + 60 * MINUTE))
+    assert await plan(store, hours) == 1
+    assert await plan(store, hours) == 0  # it waits
 
 
 async def test_only_windows_of_the_range_are_claimed(store: Backfills, queue: Queue) -> None:
