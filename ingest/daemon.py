@@ -282,7 +282,16 @@ class Daemon:
         queue = Queue(self._url)
         writer = CopyWriter(self._url, role=f"repair {exchange}", instruments=self._instruments)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        repair = Repair(exchange, rest, adapter, self._instruments, queue, writer, worker_name=name)
+        repair = Repair(
+            exchange,
+            rest,
+            adapter,
+            self._instruments,
+            queue,
+            writer,
+            worker_name=name,
+            emit=self._metrics.emit,
+        )
         try:
             async with Callers(self._url, exchange, "daemon") as callers, asyncio.TaskGroup() as group:
                 group.create_task(callers.follow(rest.limiter))

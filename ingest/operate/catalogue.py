@@ -71,10 +71,10 @@ _SPECS = (
     Spec(
         "ingest_rows_total",
         "counter",
-        "Rows of the live streams that were committed (repair's are not among them): `result` is "
-        "`stored`, `duplicate` (known, outranked or too old) or `rejected`. In a batch of several exchanges the "
-        "duplicate and rejected ones are shared out by rows.",
-        (*_BY_STREAM, "result"),
+        "Rows that were committed, by `way`: `live` (the streams), or `repair` (what repair, or a backfill that this "
+        "daemon took up, fetched). `result` is `stored`, `duplicate` (known, outranked or too old) or `rejected`. In a "
+        "live batch of several exchanges the duplicate and rejected ones are shared out by rows.",
+        (*_BY_STREAM, "way", "result"),
     ),
     Spec(
         "ingest_receipt_lag_seconds",

@@ -64,6 +64,9 @@ class Metrics:
         kind = type(event)
         if isinstance(event, events.BatchCommitted):
             self._committed(event)
+        elif isinstance(event, events.HistoryCommitted):
+            results = (event.stored, event.duplicate, event.rejected)
+            self._count_rows(event.exchange, event.channel, "repair", *results)
         elif kind in self._plain:
             self._plain[kind].inc()
         elif kind in self._by_exchange:
@@ -104,13 +107,7 @@ class Metrics:
         duplicate, rejected = shares(batch.duplicate, rows), shares(batch.rejected, rows)
         for exchange, count in rows.items():
             stored = count - duplicate[exchange] - rejected[exchange]
-            for result, number in (
-                ("stored", stored),
-                ("duplicate", duplicate[exchange]),
-                ("rejected", rejected[exchange]),
-            ):
-                if number > 0:
-                    self._rows.labels(exchange, batch.channel, result).inc(number)
+            self._count_rows(exchange, batch.channel, "live", stored, duplicate[exchange], rejected[exchange])
         step = -(-len(records) // _SAMPLES)
         for row in records[::step]:
             assert not isinstance(row, Reject)  # noqa: S101 - a batch holds one kind
@@ -122,6 +119,12 @@ class Metrics:
             lag_ns = receipt_lag_ns(row)
             if lag_ns is not None:
                 to_receipt.observe(lag_ns / SECOND)
+
+    def _count_rows(self, exchange: str, channel: str, way: str, *results: int) -> None:
+        """`results` are the numbers of rows that were stored, duplicate, rejected."""
+        for result, number in zip(("stored", "duplicate", "rejected"), results, strict=True):
+            if number > 0:
+                self._rows.labels(exchange, channel, way, result).inc(number)
 
     def _by_exchange_of(self, records: Sequence[Record]) -> dict[str, int]:
         """How many rows each exchange has; where there is one exchange, they need not be looked at."""

@@ -57,10 +57,10 @@ def test_a_batch_is_counted_by_exchange_and_channel_and_logged() -> None:
     with capture_logs() as logs:
         metrics.emit(committed(*[trade(1)] * 3, trade(2), duplicate=2))
     found = read(metrics)
-    assert found["ingest_rows_total", "trades", "binance", "stored"] == 1
-    assert found["ingest_rows_total", "trades", "binance", "duplicate"] == 2
-    assert found["ingest_rows_total", "trades", "kraken", "stored"] == 1
-    assert ("ingest_rows_total", "trades", "kraken", "duplicate") not in found
+    assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == 1
+    assert found["ingest_rows_total", "trades", "binance", "duplicate", "live"] == 2
+    assert found["ingest_rows_total", "trades", "kraken", "stored", "live"] == 1
+    assert ("ingest_rows_total", "trades", "kraken", "duplicate", "live") not in found
     assert found["ingest_batch_rows_sum", "trades"] == 4
     assert found["ingest_copy_seconds_sum", "trades"] == pytest.approx(0.02)
     assert found["ingest_receipt_lag_seconds_sum", "trades", "binance"] == pytest.approx(0.75)
@@ -74,8 +74,17 @@ def test_of_a_large_batch_no_more_than_16_rows_are_looked_at_and_all_are_counted
     metrics = Metrics(INSTRUMENTS)
     metrics.emit(committed(*(trade(1) for _ in range(10_001))))
     found = read(metrics)
-    assert found["ingest_rows_total", "trades", "binance", "stored"] == 10_001
+    assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == 10_001
     assert 1 <= found["ingest_commit_lag_seconds_count", "trades", "binance"] <= 16
+
+
+def test_what_repair_stored_is_counted_apart_from_the_streams() -> None:
+    metrics = Metrics(INSTRUMENTS)
+    with capture_logs() as logs:
+        metrics.emit(events.HistoryCommitted("binance", "trades", stored=7, duplicate=2, rejected=0))
+    rows = {name[1:]: value for name, value in read(metrics).items() if name[0] == "ingest_rows_total"}
+    assert rows == {("trades", "binance", "stored", "repair"): 7, ("trades", "binance", "duplicate", "repair"): 2}
+    assert [line["event"] for line in logs] == ["history.committed"]
 
 
 def test_inputs_that_could_not_be_read_are_no_rows() -> None:
@@ -173,5 +182,5 @@ def test_names_and_labels_are_as_prometheus_wants_them_and_bounded(name: str) ->
     spec = METRICS[name]
     assert re.fullmatch(r"(ingest|process)_[a-z_]+", name)
     assert (spec.kind == "counter") == name.endswith("_total")
-    assert set(spec.labels) <= {"exchange", "channel", "state", "result", "table", "version", "shard"}
+    assert set(spec.labels) <= {"exchange", "channel", "state", "result", "table", "way", "version", "shard"}
     assert spec.meaning.endswith(".")
