@@ -156,7 +156,12 @@ _SPECS = (
     Spec("ingest_spool_rows", "gauge", "Rows that wait on disk."),
     Spec("ingest_spool_bytes", "gauge", "What the spool's files take."),
     Spec("ingest_spool_max_bytes", "gauge", "`[spool] max_bytes`."),
-    Spec("ingest_spool_age_seconds", "gauge", "Since the spool began to fill, in this process; 0 when it is empty."),
+    Spec(
+        "ingest_spool_age_seconds",
+        "gauge",
+        "Since the spool began to fill, or, after a restart, since the oldest batch in it was spooled; 0 when it is "
+        "empty.",
+    ),
     Spec("ingest_spool_refused_total", "counter", "How often the spool had no room for a batch."),
     Spec("ingest_disk_free_bytes", "gauge", "What this user may still write on the spool's disk."),
     Spec("ingest_table_bytes", "gauge", "Size of a table with its indexes, compressed where it is.", ("table",)),

@@ -14,6 +14,7 @@ from ingest.operate.catalogue import METRICS, reference_table
 from ingest.operate.figures import Figures
 from ingest.operate.gauges import Gauges
 from ingest.operate.metrics import Metrics, receipt_lag_ns, shares
+from ingest.pipeline.batch import Batch
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.spool import Spool
@@ -171,6 +172,21 @@ def test_the_code_has_the_metrics_of_the_catalogue_and_no_other(tmp_path: Path) 
     }
     assert exposed["ingest_queue_max_rows",] == 5
     assert exposed["ingest_database_up",] == 0
+
+
+def test_what_an_earlier_process_left_on_disk_is_as_old_as_it_is(tmp_path: Path) -> None:
+    """Else a daemon that is restarted every ten minutes would never say that its spool is not drained."""
+    with Spool.open(tmp_path, 10_000_000, writers=1, now_ns=lambda: NOW_NS) as spool:
+        spool.append([Batch(Trade, 0, NOW_NS, [trade(1)])])
+
+    def later() -> int:
+        return NOW_NS + 60 * MINUTE
+
+    with Spool.open(tmp_path, 10_000_000, writers=1) as spool:
+        pipeline = Pipeline([], Limits(), spool=spool, now_ns=later)
+        gauges = Gauges({}, pipeline, spool, queue_max_rows=5, now_ns=later)
+        (age,) = (family for family in gauges.collect() if family.name == "ingest_spool_age_seconds")
+        assert age.samples[0].value == 3600
 
 
 def test_the_reference_holds_every_metric() -> None:
