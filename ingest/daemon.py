@@ -63,11 +63,11 @@ class Daemon:
         self._spool = spool
         self._load = load
         self._instruments: dict[int, Instrument] = {}
-        self._registry = Registry(url)
+        self._registry = Registry(url, shard=config.shard.name)
         self._refused: str | None = None  # why the configuration that was read again is not in force
         self._collectors: dict[str, Collector] = {}
         self._states = States(self._registry, self._collectors)
-        self._metrics = Metrics(self._instruments, shard=f"{config.shard.number}/{config.shard.of}")
+        self._metrics = Metrics(self._instruments, shard=config.shard.name)
         settings = config.pipeline
         self._pipeline = Pipeline(
             [CopyWriter(url, role=f"writer {i}", instruments=self._instruments) for i in range(settings.writers)],
