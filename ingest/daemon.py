@@ -239,7 +239,9 @@ class Daemon:
         """One venue for ever; a fault of the program restarts the venue's collector and touches no other one."""
         backoff = Backoff(first_seconds=5.0)
         while not self._stopping.is_set():
-            collector = self._collectors[exchange] = self._collector(self._wanted[exchange])
+            settings = self._wanted[exchange]
+            self._metrics.expect(exchange, {channel for part in settings.subscriptions for channel in part.channels})
+            collector = self._collectors[exchange] = self._collector(settings)
             try:
                 await collector.run()
             except Fatal as error:

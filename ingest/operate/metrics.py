@@ -5,7 +5,7 @@ What comes often is counted once a batch; of its rows at most 16 are looked at f
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from ingest.operate.catalogue import METRICS
 from ingest.records import (
     Candle,
     CandleSource,
+    Channel,
     Instrument,
     Liquidation,
     MarkPrice,
@@ -58,6 +59,18 @@ class Metrics:
         self._plain = {event: METRICS[name].counter(self.registry) for event, name in _PLAIN.items()}
         self._by_exchange = {event: METRICS[name].counter(self.registry) for event, name in _BY_EXCHANGE.items()}
         self._by_stream = {event: METRICS[name].counter(self.registry) for event, name in _BY_STREAM.items()}
+
+    def expect(self, exchange: str, channels: Iterable[Channel]) -> None:
+        """It is to be collected. Its counts begin at 0: Prometheus takes the first value that it sees for no increase,
+        and an alert would miss the first rejected row.
+        """
+        for counter in self._by_exchange.values():
+            counter.labels(exchange)
+        for channel in channels:
+            for way in ("live", "repair") if channel in ("trades", "candles") else ("live",):
+                self._count_rows(exchange, channel, way, 0, 0, 0)
+            for counter in self._by_stream.values():
+                counter.labels(exchange, channel)
 
     def emit(self, event: events.Event) -> None:
         """Count it, and write its log line."""
@@ -123,8 +136,7 @@ class Metrics:
     def _count_rows(self, exchange: str, channel: str, way: str, *results: int) -> None:
         """`results` are the numbers of rows that were stored, duplicate, rejected."""
         for result, number in zip(("stored", "duplicate", "rejected"), results, strict=True):
-            if number > 0:
-                self._rows.labels(exchange, channel, way, result).inc(number)
+            self._rows.labels(exchange, channel, way, result).inc(number)
 
     def _by_exchange_of(self, records: Sequence[Record]) -> dict[str, int]:
         """How many rows each exchange has; where there is one exchange, they need not be looked at."""

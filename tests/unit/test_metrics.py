@@ -61,7 +61,7 @@ def test_a_batch_is_counted_by_exchange_and_channel_and_logged() -> None:
     assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == 1
     assert found["ingest_rows_total", "trades", "binance", "duplicate", "live"] == 2
     assert found["ingest_rows_total", "trades", "kraken", "stored", "live"] == 1
-    assert ("ingest_rows_total", "trades", "kraken", "duplicate", "live") not in found
+    assert found["ingest_rows_total", "trades", "kraken", "duplicate", "live"] == 0
     assert found["ingest_batch_rows_sum", "trades"] == 4
     assert found["ingest_copy_seconds_sum", "trades"] == pytest.approx(0.02)
     assert found["ingest_receipt_lag_seconds_sum", "trades", "binance"] == pytest.approx(0.75)
@@ -79,12 +79,32 @@ def test_of_a_large_batch_no_more_than_16_rows_are_looked_at_and_all_are_counted
     assert 1 <= found["ingest_commit_lag_seconds_count", "trades", "binance"] <= 16
 
 
+def test_what_is_to_be_collected_counts_from_0() -> None:
+    """An `increase` over a series that begins at 1 is 0: the alert would miss what is rejected first."""
+    metrics = Metrics(INSTRUMENTS)
+    metrics.expect("kraken", ("trades", "book"))
+    found = read(metrics)
+    rows = sorted(name[1:] for name in found if name[0] == "ingest_rows_total")
+    assert rows == sorted(
+        (channel, "kraken", result, way)
+        for channel, way in (("trades", "live"), ("trades", "repair"), ("book", "live"))
+        for result in ("stored", "duplicate", "rejected")
+    )
+    assert found["ingest_messages_rejected_total", "kraken"] == 0
+    assert found["ingest_gaps_opened_total", "book", "kraken"] == 0
+    assert {value for name, value in found.items() if "kraken" in name} == {0}
+
+
 def test_what_repair_stored_is_counted_apart_from_the_streams() -> None:
     metrics = Metrics(INSTRUMENTS)
     with capture_logs() as logs:
         metrics.emit(events.HistoryCommitted("binance", "trades", stored=7, duplicate=2, rejected=0))
     rows = {name[1:]: value for name, value in read(metrics).items() if name[0] == "ingest_rows_total"}
-    assert rows == {("trades", "binance", "stored", "repair"): 7, ("trades", "binance", "duplicate", "repair"): 2}
+    assert rows == {
+        ("trades", "binance", "stored", "repair"): 7,
+        ("trades", "binance", "duplicate", "repair"): 2,
+        ("trades", "binance", "rejected", "repair"): 0,
+    }
     assert [line["event"] for line in logs] == ["history.committed"]
 
 
