@@ -179,6 +179,8 @@ class GapOpened(Event, frozen=True):
 
 
 class FrameRejected(Event, frozen=True):
+    """A message, or a row of a REST answer, that could not be read."""
+
     name: ClassVar[str] = "frame.rejected"
 
     exchange: str

@@ -59,7 +59,7 @@ _SPECS = (
     Spec(
         "ingest_messages_rejected_total",
         "counter",
-        "Messages that could not be read; they are in `ingest.rejected`.",
+        "Messages, and rows of REST answers, that could not be read; they are in `ingest.rejected`.",
         ("exchange",),
     ),
     Spec(

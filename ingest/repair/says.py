@@ -8,7 +8,7 @@ from tenacity import RetryCallState
 from ingest import events
 from ingest.errors import Retryable
 from ingest.exchanges.adapter import Bad
-from ingest.records import CHANNEL_OF, Candle, Instrument, Reject, Trade
+from ingest.records import Candle, Channel, Instrument, Reject, Trade
 from ingest.repair.page import Absent
 from ingest.store.copy_writer import Written
 from ingest.store.gap_parts import Settled
@@ -30,13 +30,18 @@ class Says:
         self._emit = emit
 
     def stored(self, records: Sequence[Trade] | Sequence[Candle] | Sequence[Reject], written: Written) -> None:
-        if isinstance(records[0], Reject):  # no rows: what the venue sent and nobody could read
+        if isinstance(records[0], Reject):
+            self._unreadable([row for row in records if isinstance(row, Reject)] if written.stored else [])
             return
-        channel = CHANNEL_OF[type(records[0])]
+        channel: Channel = "trades" if isinstance(records[0], Trade) else "candles"  # of any length
         counts = (written.stored, written.duplicate, written.rejected)
         self._emit(events.HistoryCommitted(self._exchange, channel, *counts))
         if written.rejected:
             self._emit(events.RowsRejected(channel, written.rejected))
+
+    def _unreadable(self, rows: Sequence[Reject]) -> None:
+        for row in rows:
+            self._emit(events.FrameRejected(self._exchange, row.reason, len(row.payload)))
 
     def planned(self, gaps: Sequence[Planned]) -> None:
         for each in gaps:

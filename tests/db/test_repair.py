@@ -491,7 +491,8 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
     history = History(latest=90)
     history.unreadable = {20}
     open_gap(fetch, "trades", (11, 40))
-    repair = make_repair(history)
+    told: list[events.Event] = []
+    repair = make_repair(history, emit=told.append)
     for _ in range(2):
         await drain(repair)
         assert gap_rows(fetch) == [gap_row("trades", (11, 40), (at(10), at(41)), "repairing")]
@@ -510,6 +511,9 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
         (moment(RECEIVED), "binance", "BTC/USDT trades", reason.removeprefix("the venue's rows cannot be read: "))
     ]
     assert b'"price":"-1"' in rejected[0][4]
+    said = [event for event in told if isinstance(event, events.FrameRejected)]
+    why = reason.removeprefix("the venue's rows cannot be read: ")
+    assert said == [events.FrameRejected("binance", why, len(rejected[0][4]))]
 
 
 async def test_a_candle_that_cannot_be_read_is_named(fetch: Fetch, make_repair: MakeRepair) -> None:
