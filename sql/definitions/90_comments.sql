@@ -26,6 +26,7 @@ BEGIN
             ('%.exchange_status', 'checked_at', 'When this was last found to be so.'),
             ('%.exchange_status', 'latency_ms', 'Milliseconds that the latest REST call took; NULL before the first.'),
             ('%.exchange_status', 'limiter', 'Share of the venue''s request limit that was free, from 0 to 1.'),
+            ('%.exchange_status', 'shard', 'Which of how many daemons saw it so: 1/1 where one collects everything.'),
             -- instruments
             ('%.instruments', 'native_symbol', 'The exchange''s own name: BTCUSDT.'),
             ('%.instruments', 'kind', 'spot, swap, future, option or index.'),
