@@ -46,7 +46,9 @@ class Counting(Limiter):
 async def test_the_listing_is_within_the_limit_of_all_other_calls() -> None:
     limiter = Counting(6_000, 100)
     await load_instruments("binance", replies={"/api/v3/exchangeInfo": BINANCE}, limiter=limiter)
-    assert limiter.weights == [20]  # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
+    assert limiter.weights == [
+        20
+    ]  # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
 
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "40"})
