@@ -343,6 +343,14 @@ def test_polled_trades_come_once_and_from_the_last_one_on() -> None:
     assert poll(venue) == []
 
 
+def test_a_trade_that_is_told_late_is_no_old_one() -> None:
+    """Matching engines that share a tape, or a page that is a moment behind: its time lies before one that was told."""
+    venue = adapter("bitbank")
+    poll(venue, (1, 0), (2, 5), (4, 9))
+    assert [trade.trade_id for trade in poll(venue, (1, 0), (2, 5), (3, 8), (4, 9))] == ["3"]
+    assert [trade.trade_id for trade in poll(venue, (3, 8), (4, 9), (5, 12))] == ["5"]
+
+
 def test_a_page_that_does_not_reach_back_is_told_as_a_gap() -> None:
     venue = adapter("bitbank")
     poll(venue, (1, 0), (2, 5))
