@@ -74,6 +74,7 @@ BEGIN
             ('market.order_book%', 'best_bid', 'Highest bid, in quote currency; NULL where there is none.'),
             ('market.order_book%', 'best_ask', 'Lowest ask, in quote currency; NULL where there is none.'),
             ('market.order_book%', 'in_sync', 'False from a break of the sequence until the book was rebuilt: do not trade on it.'),
+            ('market.order_book%', 'checksum_ok', 'Whether the exchange''s checksum of this state is that of our book; NULL where it sent none.'),
             ('market.order_book%', 'spread', 'Best ask minus best bid, in quote currency.'),
             ('market.order_book%', 'mid', 'The mean of best bid and best ask, in quote currency.'),
             ('market.quotes', 'time', 'The exchange''s time of the change; the time of receipt where the exchange gives none.'),
