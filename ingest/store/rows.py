@@ -29,10 +29,12 @@ from ingest.records import (
 )
 
 _NULL = "\\N"
+_FLAGS = {True: "t", False: "f", None: _NULL}
 _SOURCES = {source: str(source.value) for source in CandleSource}
-_SECONDS_KEPT = 65_536
+_SECONDS_KEPT = _CELLS_KEPT = 65_536
 _MICROS = slice(-9, -3)  # of a time in nanoseconds, as text
 _THOUSAND = [f"{number:03}" for number in range(1_000)]
+_THOUSAND_UTC = [f"{number:03}+00" for number in range(1_000)]
 
 
 class _Seconds(dict[int, str]):
@@ -47,15 +49,17 @@ class _Seconds(dict[int, str]):
         return text
 
 
-class _Numbers(dict[int, str]):
-    """The text of an instrument's number: there are few, and each is on many rows."""
+class _Cells(dict[object, str]):
+    """A value between its tabs, of those that are few and each on many rows: instruments' numbers, sides."""
 
-    def __missing__(self, number: int) -> str:
-        text = self[number] = str(number)
+    def __missing__(self, value: object) -> str:
+        if len(self) >= _CELLS_KEPT:
+            self.clear()
+        text = self[value] = f"\t{_NULL if value is None else _escape(str(value))}\t"
         return text
 
 
-_seconds, _numbers = _Seconds(), _Numbers()
+_seconds, _cells = _Seconds(), _Cells()
 
 
 def timestamp(time_ns: int) -> str:
@@ -76,7 +80,7 @@ def _stamps(times: Sequence[int]) -> list[str]:
     """`timestamp` of each, in half the time where neighbours mostly share a second."""
     if not times:
         return []
-    thousand, stamps = _THOUSAND, list[str]()
+    thousand, last, stamps = _THOUSAND, _THOUSAND_UTC, list[str]()
     start, second = _second(times[0])
     for time_ns in times:
         at = time_ns - start
@@ -84,7 +88,7 @@ def _stamps(times: Sequence[int]) -> list[str]:
             start, second = _second(time_ns)
             at = time_ns - start
         at //= 1_000
-        stamps.append(f"{second}{thousand[at // 1_000]}{thousand[at % 1_000]}+00")
+        stamps.append(f"{second}{thousand[at // 1_000]}{last[at % 1_000]}")
     return stamps
 
 
@@ -102,7 +106,7 @@ def encode_trades(trades: Sequence[Trade]) -> bytes:
     """The hottest loop of the program, so `timestamp` is written out: rows mostly share a second with the last one."""
     if not trades:
         return b""
-    thousand, numbers, null, lines = _THOUSAND, _numbers, _NULL, []
+    thousand, last, cells, lines = _THOUSAND, _THOUSAND_UTC, _cells, []
     start, second = _second(trades[0].time_ns)
     received_start, received_second = _second(trades[0].received_ns)
     for t in trades:
@@ -119,9 +123,8 @@ def encode_trades(trades: Sequence[Trade]) -> bytes:
         if not trade_id.isdigit():
             trade_id = _escape(trade_id)
         lines.append(
-            f"{second}{thousand[at // 1_000]}{thousand[at % 1_000]}+00\t{numbers[t.instrument_id]}\t{trade_id}\t"
-            f"{t.side or null}\t{t.price}\t{t.amount}\t"
-            f"{received_second}{thousand[received // 1_000]}{thousand[received % 1_000]}+00\n"
+            f"{second}{thousand[at // 1_000]}{last[at % 1_000]}{cells[t.instrument_id]}{trade_id}{cells[t.side]}"
+            f"{t.price}\t{t.amount}\t{received_second}{thousand[received // 1_000]}{last[received % 1_000]}\n"
         )
     return "".join(lines).encode()
 
@@ -130,7 +133,7 @@ def encode_candles(candles: Sequence[Candle]) -> bytes:
     """As `encode_trades`; candles mostly share their minute, too."""
     if not candles:
         return b""
-    thousand, sources, null, lines = _THOUSAND, _SOURCES, _NULL, []
+    thousand, last, sources, null, lines = _THOUSAND, _THOUSAND_UTC, _SOURCES, _NULL, []
     minute_ns, minute = candles[0].time_ns, timestamp(candles[0].time_ns)
     received_start, received_second = _second(candles[0].received_ns)
     for c in candles:
@@ -146,7 +149,7 @@ def encode_candles(candles: Sequence[Candle]) -> bytes:
             f"{null if c.quote_volume is None else c.quote_volume}\t{null if c.trades is None else c.trades}\t"
             f"{null if c.taker_buy_volume is None else c.taker_buy_volume}\t"
             f"{null if c.taker_buy_quote_volume is None else c.taker_buy_quote_volume}\t{sources[c.source]}\t"
-            f"{received_second}{thousand[received // 1_000]}{thousand[received % 1_000]}+00\n"
+            f"{received_second}{thousand[received // 1_000]}{last[received % 1_000]}\n"
         )
     return "".join(lines).encode()
 
@@ -160,17 +163,18 @@ def encode_order_books(books: Sequence[OrderBook]) -> bytes:
     return "".join(
         [
             f"{timestamp(b.time_ns)}\t{b.instrument_id}\t{_time_or_null(b.event_ns)}\t{_or_null(b.sequence)}\t"
-            f"{_arrays(b.bids)}\t{_arrays(b.asks)}\t{'t' if b.in_sync else 'f'}\t{timestamp(b.received_ns)}\n"
+            f"{_arrays(b.bids)}\t{_arrays(b.asks)}\t{_FLAGS[b.in_sync]}\t{timestamp(b.received_ns)}\t"
+            f"{_FLAGS[b.checksum_ok]}\n"
             for b in books
         ]
     ).encode()
 
 
 def encode_quotes(quotes: Sequence[Quote]) -> bytes:
-    times, received, numbers = _stamps([q.time_ns for q in quotes]), _stamps([q.received_ns for q in quotes]), _numbers
+    times, received, cells = _stamps([q.time_ns for q in quotes]), _stamps([q.received_ns for q in quotes]), _cells
     return "".join(
         [
-            f"{at}\t{numbers[q.instrument_id]}\t{q.sequence}\t{q.bid}\t{q.bid_amount}\t{q.ask}\t{q.ask_amount}\t{then}\n"
+            f"{at}{cells[q.instrument_id]}{q.sequence}\t{q.bid}\t{q.bid_amount}\t{q.ask}\t{q.ask_amount}\t{then}\n"
             for q, at, then in zip(quotes, times, received, strict=True)
         ]
     ).encode()
@@ -302,7 +306,7 @@ TABLES: dict[type, Table] = {
         "order_books",
         (
             *("time", "instrument_id", "event_time", "sequence", "bid_prices", "bid_amounts"),
-            *("ask_prices", "ask_amounts", "in_sync", "received_at"),
+            *("ask_prices", "ask_amounts", "in_sync", "received_at", "checksum_ok"),
         ),
         encode_order_books,
         merge="merge_order_books",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from msgspec import structs
 
+from ingest import events
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Blocked, Rejected, Retryable
 from ingest.exchanges.adapter import Options
@@ -67,6 +68,7 @@ async def make_repair(
         dumps: bool = True,
         now: Hand | None = None,
         purposes: tuple[Purpose, ...] = ("repair", "backfill"),
+        emit: events.Emit = events.say,
     ) -> Repair:
         adapter = Binance({"BTCUSDT": 1, "ETHUSDT": 2}, options or Options())
         adapter.limits = structs.replace(  # of this instance alone
@@ -77,7 +79,16 @@ async def make_repair(
         writer = make_writer(url)
         clock = now or Hand()
         return Repair(
-            "binance", rest, adapter, instruments, queues[-1], writer, worker_name=worker, purposes=purposes, now=clock
+            "binance",
+            rest,
+            adapter,
+            instruments,
+            queues[-1],
+            writer,
+            worker_name=worker,
+            purposes=purposes,
+            emit=emit,
+            now=clock,
         )
 
     yield make
@@ -192,6 +203,23 @@ async def test_rows_that_are_stored_already_stay_one_row(fetch: Fetch, make_repa
     await drain(make_repair(history))
     assert stored_trades(fetch) == expected(*map(trade_of, range(11, 26)))
     assert windows(fetch) == [(11, 20, "done", 0, 10, 0), (15, 25, "done", 0, 5, 6)]
+
+
+async def test_what_it_stored_is_told_a_page_at_a_time(fetch: Fetch, make_repair: MakeRepair) -> None:
+    """For metrics: nothing else counts it."""
+    told: list[events.Event] = []
+    open_gap(fetch, "trades", (11, 35))
+    open_gap(fetch, "candles", times=(open_of(1), open_of(2)))
+    await drain(make_repair(History(latest=60, minutes=(0, 1, 2, 9)), page=20, emit=told.append))
+    assert sorted(told, key=str) == [
+        events.HistoryCommitted("binance", "candles", stored=2, duplicate=0, rejected=0),
+        events.HistoryCommitted("binance", "trades", stored=20, duplicate=0, rejected=0),
+        events.HistoryCommitted("binance", "trades", stored=5, duplicate=0, rejected=0),
+    ]
+    open_gap(fetch, "trades", (30, 39))
+    told.clear()
+    await drain(make_repair(History(latest=60), emit=told.append))
+    assert told == [events.HistoryCommitted("binance", "trades", stored=4, duplicate=6, rejected=0)]
 
 
 async def test_two_workers_fetch_no_window_twice(fetch: Fetch, make_repair: MakeRepair) -> None:
@@ -486,7 +514,8 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
     history = History(latest=90)
     history.unreadable = {20}
     open_gap(fetch, "trades", (11, 40))
-    repair = make_repair(history)
+    told: list[events.Event] = []
+    repair = make_repair(history, emit=told.append)
     for _ in range(2):
         await drain(repair)
         assert gap_rows(fetch) == [gap_row("trades", (11, 40), (at(10), at(41)), "repairing")]
@@ -505,6 +534,9 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
         (moment(RECEIVED), "binance", "BTC/USDT trades", reason.removeprefix("the venue's rows cannot be read: "))
     ]
     assert b'"price":"-1"' in rejected[0][4]
+    said = [event for event in told if isinstance(event, events.FrameRejected)]
+    why = reason.removeprefix("the venue's rows cannot be read: ")
+    assert said == [events.FrameRejected("binance", why, len(rejected[0][4]))]
 
 
 async def test_a_candle_that_cannot_be_read_is_named(fetch: Fetch, make_repair: MakeRepair) -> None:

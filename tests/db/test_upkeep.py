@@ -114,6 +114,7 @@ def test_a_job_that_fails_says_why(fetch: Fetch) -> None:
         " AS $$ BEGIN RAISE 'out of luck'; END $$"
     )
     fetch("SELECT add_job('ingest.broken', INTERVAL '1 hour')")
+    fetch("SELECT _timescaledb_functions.start_background_workers()")  # a new database is noticed once a minute
     (row,) = fetch("SELECT job_id FROM ingest.policy_jobs WHERE policy = 'broken'")
     for _ in range(300):
         found = fetch("SELECT last_status, last_error, run_by FROM ingest.policy_jobs WHERE job_id = %s", row[0])
