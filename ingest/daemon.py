@@ -63,11 +63,11 @@ class Daemon:
         self._spool = spool
         self._load = load
         self._instruments: dict[int, Instrument] = {}
-        self._registry = Registry(url)
+        self._registry = Registry(url, shard=config.shard.name)
         self._refused: str | None = None  # why the configuration that was read again is not in force
         self._collectors: dict[str, Collector] = {}
         self._states = States(self._registry, self._collectors)
-        self._metrics = Metrics(self._instruments, shard=f"{config.shard.number}/{config.shard.of}")
+        self._metrics = Metrics(self._instruments, shard=config.shard.name)
         settings = config.pipeline
         self._pipeline = Pipeline(
             [CopyWriter(url, role=f"writer {i}", instruments=self._instruments) for i in range(settings.writers)],
@@ -239,7 +239,9 @@ class Daemon:
         """One venue for ever; a fault of the program restarts the venue's collector and touches no other one."""
         backoff = Backoff(first_seconds=5.0)
         while not self._stopping.is_set():
-            collector = self._collectors[exchange] = self._collector(self._wanted[exchange])
+            settings = self._wanted[exchange]
+            self._metrics.expect(exchange, {channel for part in settings.subscriptions for channel in part.channels})
+            collector = self._collectors[exchange] = self._collector(settings)
             try:
                 await collector.run()
             except Fatal as error:
@@ -282,7 +284,16 @@ class Daemon:
         queue = Queue(self._url)
         writer = CopyWriter(self._url, role=f"repair {exchange}", instruments=self._instruments)
         name = f"{socket.gethostname()}:{os.getpid()}"
-        repair = Repair(exchange, rest, adapter, self._instruments, queue, writer, worker_name=name)
+        repair = Repair(
+            exchange,
+            rest,
+            adapter,
+            self._instruments,
+            queue,
+            writer,
+            worker_name=name,
+            emit=self._metrics.emit,
+        )
         try:
             async with Callers(self._url, exchange, "daemon") as callers, asyncio.TaskGroup() as group:
                 group.create_task(callers.follow(rest.limiter))

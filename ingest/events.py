@@ -64,6 +64,19 @@ class BatchCommitted(Event, frozen=True):
         }
 
 
+class HistoryCommitted(Event, frozen=True):
+    """What repair, or a backfill within the daemon, fetched and stored."""
+
+    name: ClassVar[str] = "history.committed"
+    level: ClassVar[Level] = "debug"
+
+    exchange: str
+    channel: Channel
+    stored: int
+    duplicate: int
+    rejected: int
+
+
 class RowsRejected(Event, frozen=True):
     name: ClassVar[str] = "rows.rejected"
 
@@ -166,6 +179,8 @@ class GapOpened(Event, frozen=True):
 
 
 class FrameRejected(Event, frozen=True):
+    """A message, or a row of a REST answer, that could not be read."""
+
     name: ClassVar[str] = "frame.rejected"
 
     exchange: str

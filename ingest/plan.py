@@ -4,6 +4,7 @@ Symbols are matched by the collector's own `select`. Without the venue's listing
 taken to exist, and a glob stays a glob.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 
@@ -97,17 +98,22 @@ def plan(
         if channel in named or channel in globs
     )
     known = {instrument.symbol: instrument for instrument in listed or ()}
-    lacking, polls = _offered(settings.exchange, adapter, selections, known) if adapter is not None else ((), [])
-    polled = _cadences(adapter, polls) if adapter is not None else ()
     streams = sum(len(selection.all_symbols()) for selection in selections)
     expanded = listed is not None or not globs
+    lacking: tuple[str, ...] = ()
+    polled: tuple[Poll, ...] = ()
+    streamed = Counter({"": streams} if streams or not expanded else {})
+    if adapter is not None:
+        lacking, polls, streamed = _offered(settings.exchange, adapter, selections, known)
+        polled = _cadences(adapter, polls)
+    size = limits.streams_per_connection
     return Plan(
         settings.exchange,
         selections,
         streams=streams,
         expanded=expanded,
-        connections=max(ceil((streams - len(polls)) / limits.streams_per_connection), 0 if expanded else 1),
-        streams_per_connection=limits.streams_per_connection,
+        connections=sum(max(1, ceil(count / size)) for count in streamed.values()),
+        streams_per_connection=size,
         unknown=tuple(unknown),
         polled=polled,
         lacking=lacking,
@@ -116,21 +122,27 @@ def plan(
 
 def _offered(
     exchange: str, adapter: Adapter, selections: Sequence[Selection], known: Mapping[str, Instrument]
-) -> tuple[tuple[str, ...], list[Stream]]:
-    """What the venue lacks of the plan, and which streams of it are polled, those of globs that wait counted once."""
+) -> tuple[tuple[str, ...], list[Stream], Counter[str]]:
+    """What the venue lacks of the plan; which streams of it are polled, those of globs that wait counted once; and how
+    many of each group come by websocket, those of globs that wait not counted.
+    """
     lacking: dict[tuple[Channel, str], str] = {}
     polls: list[Stream] = []
+    streamed: Counter[str] = Counter()
     for selection in selections:
         unexpanded = [glob.pattern for glob in selection.globs if glob.symbols is None]
         for symbol in (*selection.all_symbols(), *unexpanded):
             instrument = known.get(symbol) or _supposed(exchange, symbol)
-            offered, channel = adapter.channels(instrument), selection.channel
-            if channel not in offered and symbol in selection.symbols:
+            offered, stream = adapter.channels(instrument), Stream(0, instrument, selection.channel)
+            if stream.channel not in offered:
                 has = ", ".join(offered) or "nothing"
-                lacking[channel, instrument.kind] = f"{channel} of {symbol} (it offers {has} of it)"
-            elif channel in adapter.polled(instrument):
-                polls.append(Stream(0, instrument, channel))
-    return tuple(lacking.values()), polls
+                if symbol in selection.symbols:
+                    lacking[stream.channel, instrument.kind] = f"{stream.channel} of {symbol} (it offers {has} of it)"
+            elif stream.channel in adapter.polled(instrument):
+                polls.append(stream)
+            else:
+                streamed[adapter.group(stream)] += symbol not in unexpanded
+    return tuple(lacking.values()), polls, streamed
 
 
 def _cadences(adapter: Adapter, polls: Sequence[Stream]) -> tuple[Poll, ...]:

@@ -113,6 +113,7 @@ class OrderBook(Struct, frozen=True, gc=False):
 
     `time_ns` is the tick, `event_ns` the exchange's time of the last change (None when a REST snapshot was the
     last), `sequence` the exchange's id of the state. `in_sync` is False from a break until the book is rebuilt.
+    `checksum_ok` says whether the exchange's checksum of this state is ours, None where it sent none.
     """
 
     instrument_id: int
@@ -123,6 +124,7 @@ class OrderBook(Struct, frozen=True, gc=False):
     asks: Levels
     in_sync: bool
     received_ns: int
+    checksum_ok: bool | None = None
 
 
 class Quote(Struct, frozen=True, gc=False):

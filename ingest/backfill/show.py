@@ -122,10 +122,10 @@ def estimates(targets: Sequence[Target], found: Sequence[Estimate | None], conso
             shown.add_row(cell(target.name), f"{each.windows:,}", f"{each.requests:,}", rows, _duration(each.seconds))
     known = [each for each in found if each is not None]
     if len(known) > 1:
-        total = sum(each.rows or 0 for each in known)
+        rows = "?" if any(each.rows is None for each in known) else f"{sum(each.rows or 0 for each in known):,}"
         seconds = sum(each.seconds for each in known)
         windows, requests = sum(each.windows for each in known), sum(each.requests for each in known)
-        shown.add_row("total", f"{windows:,}", f"{requests:,}", f"{total:,}", _duration(seconds))
+        shown.add_row("total", f"{windows:,}", f"{requests:,}", rows, _duration(seconds))
     console.print(shown)
     _refusals(targets, console)
 

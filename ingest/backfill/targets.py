@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct
 
 from ingest import venues
 from ingest.backfill.orders import Order
+from ingest.clock import SECOND
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.config.model import Config
 from ingest.errors import ConfigError
@@ -22,7 +23,7 @@ from ingest.store.backfill import Backfills, Kept, moment_ns
 from ingest.store.callers import Callers
 from ingest.store.policies import shown
 from ingest.store.registry import Registry
-from ingest.store.window import LENGTHS, Range, opening, place
+from ingest.store.window import Range, opening, place
 
 _CLOSED = timedelta(minutes=2)
 """What is younger is the stream's: the venue's history may not have it yet."""
@@ -93,10 +94,10 @@ async def targets(
     """Every instrument of every order, in their order.
 
     With `registry` what is new is registered, as the daemon does; without one nothing is changed, and an instrument
-    that the database does not know has the id 0, of which nothing is stored. Raises ConfigError for a symbol that is
-    not listed.
+    that the database does not know has a negative id, of which nothing is stored. Raises ConfigError for a symbol that
+    is not listed.
     """
-    found = []
+    found: list[Target] = []
     listings: dict[str, list[Instrument]] = {}
     for order in orders:
         venue = opened_venues[order.exchange]
@@ -110,15 +111,14 @@ async def targets(
         kept = await database.kept(_table(order))
         admitted = set() if registry is None else await _admitted(registry, order, chosen, known, venue)
         for instrument in chosen:
-            number = known.get(instrument.symbol, 0)
-            if number:
-                venue.instruments[number] = instrument
-                venue.ids[venue.adapter.key(instrument)] = number
-            asked = _range(order, number, kept)
+            number = known.get(instrument.symbol, -1 - len(found))
+            venue.instruments[number] = instrument
+            venue.ids[venue.adapter.key(instrument)] = number
+            asked = _range(order, number, kept, venue.adapter)
             refused = _refused(order, asked, kept, venue.adapter)
             if registry is not None and number not in admitted:
                 refused = "the database holds trades whose ids count something else: trade_stream was another"
-            clipped = None if refused is not None else _clipped(order, kept)
+            clipped = None if refused is not None else _clipped(order, asked, kept, venue.adapter)
             found.append(Target(order.exchange, instrument.symbol, asked, refused, clipped))
     return found
 
@@ -148,13 +148,14 @@ def _table(order: Order) -> str:
     return "candles_1m" if order.timeframe == "1m" else "candles_coarse"
 
 
-def _range(order: Order, number: int, kept: Kept) -> Range:
+def _range(order: Order, number: int, kept: Kept, adapter: Adapter) -> Range:
     over_ns = moment_ns(kept.now - _CLOSED)
     if order.channel == "candles":
         over_ns = opening(place(over_ns, order.timeframe), order.timeframe)  # what opened last is still open
     until_ns = min(moment_ns(order.until), over_ns)
     since = order.since if kept.since is None or order.since >= kept.since else _first_kept(kept)
-    return Range(number, order.channel, moment_ns(since), until_ns, order.timeframe)
+    from_ns = max(moment_ns(since), _reach_ns(order, kept, adapter) or 0)
+    return Range(number, order.channel, from_ns, until_ns, order.timeframe)
 
 
 def _first_kept(kept: Kept) -> datetime:
@@ -163,34 +164,52 @@ def _first_kept(kept: Kept) -> datetime:
     return kept.since.replace(second=0, microsecond=0) + timedelta(minutes=1)
 
 
-def _clipped(order: Order, kept: Kept) -> str | None:
-    """What of a range is too old to be stored, though the rest is not."""
-    if kept.since is None or order.since >= kept.since - _SLACK:
+def _reach_ns(order: Order, kept: Kept, adapter: Adapter) -> int | None:
+    """The open of the first candle that a venue which shows the latest alone shows still; None where it has all."""
+    latest = adapter.limits.candles_kept
+    if order.channel != "candles" or latest is None or (order.timeframe == "1m" and folds(adapter)):
         return None
-    return f"{order.since:%Y-%m-%d %H:%M} to {_first_kept(kept):%Y-%m-%d %H:%M} is not fetched: {_figure(kept)}"
+    return opening(place(moment_ns(kept.now), order.timeframe) - latest + _REACH_MARGIN, order.timeframe)
+
+
+def _clipped(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | None:
+    """What of a range is too old to be stored, or to be had, though the rest is not."""
+    reach_ns = _reach_ns(order, kept, adapter)
+    if reach_ns is not None and moment_ns(order.since) < reach_ns == asked.from_ns:
+        why = _reach(order, reach_ns, adapter)
+    elif kept.since is not None and order.since < kept.since - _SLACK:
+        why = _figure(kept)
+    else:
+        return None
+    return f"{order.since:%Y-%m-%d %H:%M} to {_at(asked.from_ns):%Y-%m-%d %H:%M} is not fetched: {why}"
 
 
 def _refused(order: Order, asked: Range, kept: Kept, adapter: Adapter) -> str | None:
     """Why nothing of a range can be had, with the figure that stands in the way and what to do."""
     if kept.since is not None and order.until <= _first_kept(kept):
         return f"it ends {order.until:%Y-%m-%d %H:%M}, and {_figure(kept)}"
-    if asked.from_ns >= asked.to_ns:
-        return "it is not over yet, or not two minutes ago"
     if order.timeframe not in offered(order.exchange):
         return f"{order.exchange} has no candles of {order.timeframe}; it has {', '.join(offered(order.exchange))}"
+    reach_ns = _reach_ns(order, kept, adapter)
+    if reach_ns is not None and moment_ns(order.until) <= reach_ns:
+        return f"it ends {order.until:%Y-%m-%d %H:%M}, and {_reach(order, reach_ns, adapter)}"
+    if asked.from_ns >= asked.to_ns:
+        return "it is not over yet, or not two minutes ago"
     if order.channel == "trades" and adapter.history.by == "recent":
         return f"{order.exchange}'s REST has its latest trades alone; its daily files have the others: `ingest import`"
-    latest = adapter.limits.candles_kept
-    made = order.timeframe == "1m" and folds(adapter)
-    if order.channel == "candles" and latest is not None and not made:
-        reach_ns = moment_ns(kept.now) - (latest - _REACH_MARGIN) * LENGTHS[order.timeframe]
-        if asked.from_ns < reach_ns:
-            start = datetime.fromtimestamp(reach_ns // 1_000_000_000 // 60 * 60 + 60, tz=kept.now.tzinfo)
-            return (
-                f"{order.exchange}'s REST has the latest {latest:,} candles alone: nothing before "
-                f"{start:%Y-%m-%d %H:%M}. Ask from then on, or for a longer --timeframe"
-            )
     return None
+
+
+def _reach(order: Order, reach_ns: int, adapter: Adapter) -> str:
+    longer = "; a longer --timeframe reaches further back" if order.timeframe != offered(order.exchange)[-1] else ""
+    return (
+        f"{order.exchange}'s REST has the latest {adapter.limits.candles_kept:,} candles alone: nothing before "
+        f"{_at(reach_ns):%Y-%m-%d %H:%M}{longer}"
+    )
+
+
+def _at(time_ns: int) -> datetime:
+    return datetime.fromtimestamp(time_ns // SECOND, UTC)
 
 
 def _figure(kept: Kept) -> str:

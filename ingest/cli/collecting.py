@@ -87,7 +87,10 @@ def migrate(
         for figure in plan.figures:
             print(f"would change the policy of {figure}")
         for file in plan.files:
-            print(f"would apply {file.name}")
+            remark = (
+                ", with which earlier programs cannot work: the way back is a backup" if file in plan.breaking else ""
+            )
+            print(f"would apply {file.name}{remark}")
     if not plan:
         print("the database is up to date")
 

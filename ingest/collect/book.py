@@ -107,6 +107,7 @@ class Book:
         self.received_ns = 0
         self.in_sync = False
         self.cause = "no snapshot yet"  # why it is out of sync
+        self.checksum_ok: bool | None = None  # of this state, None where the venue sent none
         self._follows = follows
         self._rule = rule
         self._bids = Side(+1)
@@ -126,7 +127,7 @@ class Book:
     def sample(self, tick_ns: int) -> OrderBook:
         """What is stored at a tick."""
         ids, (bids, asks) = (self.instrument_id, tick_ns, self.event_ns, self.sequence), self.top()
-        return OrderBook(*ids, bids, asks, self.in_sync, self.received_ns)
+        return OrderBook(*ids, bids, asks, self.in_sync, self.received_ns, self.checksum_ok)
 
     def apply(self, delta: BookDelta) -> Need:
         """Take the next delta. Raises Rejected for levels that are no numbers: the next delta then asks."""
@@ -223,6 +224,7 @@ class Book:
         return self._ask(Need.RESYNC)
 
     def _change(self, delta: BookDelta) -> None:
+        self.checksum_ok = None
         for price, amount in delta.bids:
             self._bids.set(price, amount)
         for price, amount in delta.asks:
@@ -234,12 +236,14 @@ class Book:
 
     def _wrong(self, checksum: int | None) -> str:
         """Why the state cannot be the venue's, or nothing."""
+        self.checksum_ok = None
         bid, ask, rule = self._bids.best(), self._asks.best(), self._rule
         if bid is not None and ask is not None and bid >= ask:
             return f"crossed: bid {bid} is not below ask {ask}"
         if checksum is not None and rule.checksum is not None:
             ours = rule.checksum(self._bids.top(rule.checksum_levels), self._asks.top(rule.checksum_levels))
-            if ours != checksum:
+            self.checksum_ok = ours == checksum
+            if not self.checksum_ok:
                 return f"checksum: {ours} is not the venue's {checksum}"
         return ""
 

@@ -115,7 +115,7 @@ class CcxtSession:
 
     async def _load_markets(self, client: Any) -> None:
         try:
-            await self._clients.load_markets(client)
+            await self._clients.load_markets(client, {stream.instrument.symbol for stream in self._streams})
         except Exception as error:
             told = explain(self._clients.exchange, error, "load_markets")
             raise told if isinstance(told, Retryable) else Retryable(str(told)) from error

@@ -30,6 +30,11 @@ class Shard(Table):
         json_schema_extra={"unit": "daemons"},
     )
 
+    @property
+    def name(self) -> str:
+        """As `--shard` has it: `2/3`."""
+        return f"{self.number}/{self.of}"
+
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:
         if self.number > self.of:

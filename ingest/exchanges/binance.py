@@ -222,8 +222,8 @@ class Binance(Adapter):
         if asked.path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
             found = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
-            return rest.with_rejects(self.exchange, *found, received_ns)
-        return rest.with_rejects(self.exchange, *self.decode_trades(body, instrument_id, received_ns), received_ns)
+            return self.rows(*found, received_ns)
+        return self.rows(*self.decode_trades(body, instrument_id, received_ns), received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         start = {} if start_ns is None else {"startTime": start_ns // MICROSECOND}

@@ -3,7 +3,7 @@
 Each row of a list is read by itself. Pages are named in `binance` and `binanceusdm`.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Annotated, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ingest.clock import MINUTE
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Bad, Event, Ignored
+from ingest.exchanges.adapter import Bad, Ignored
 from ingest.exchanges.binance_wire import (
     BIGINT_MAX,
     OTHER_INTERVAL,
@@ -22,7 +22,7 @@ from ingest.exchanges.binance_wire import (
     candle,
     time_ns,
 )
-from ingest.records import BookState, Candle, CandleSource, Reject, Trade
+from ingest.records import BookState, Candle, CandleSource
 
 
 class DepthReply(Struct, gc=False):
@@ -93,12 +93,6 @@ def closed_candles(
     """Of a reply to `klines`, without the one that is still open."""
     candles, bad = rows(body, _decode_kline, lambda kline: candle(instrument_id, kline, source, received_ns))
     return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns], bad
-
-
-def with_rejects(
-    exchange: str, records: Sequence[Candle] | Sequence[Trade], bad: Sequence[Bad], received_ns: int
-) -> list[Event]:
-    return [*records, *(Reject(exchange, "", row.reason, row.payload, received_ns) for row in bad)]
 
 
 def asked(url: str, paths: Collection[str], instrument_ids: Mapping[str, int], limit: int) -> Asked | Ignored:

@@ -265,8 +265,8 @@ class BinanceUsdm(Adapter):
         if asked.path == "klines":
             source, as_of_ns = CandleSource.REST, received_ns - MINUTE
             found = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=as_of_ns)
-            return rest.with_rejects(self.exchange, *found, received_ns)
-        return rest.with_rejects(self.exchange, *self.decode_trades(body, instrument_id, received_ns), received_ns)
+            return self.rows(*found, received_ns)
+        return self.rows(*self.decode_trades(body, instrument_id, received_ns), received_ns)
 
     def poll_request(self, stream: Stream) -> Request:
         if stream.channel != "open_interest":

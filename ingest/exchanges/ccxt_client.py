@@ -8,7 +8,7 @@ length. Here each socket is read by a task of the session's, which waits when th
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from ingest.exchanges.markets import TYPES, at_host
 log = structlog.get_logger()
 
 _MARKETS_SECONDS = 3600.0
+_AGAIN_SECONDS = 300.0
 _TIMEOUT_MS = 20_000
 _DRAIN_SECONDS, _DRAINED_SECONDS = 1.0, 0.05
 _WS_HOST = re.compile(r"^wss?://[^/]+")
@@ -77,6 +78,7 @@ class Clients:
         self._configure = configure
         self._listed: Any = None  # the client that holds the markets
         self._listed_ns = 0
+        self._listing = asyncio.Lock()
 
     def rest(self) -> Any:
         return self._made(exact(client_class(self.exchange)))
@@ -88,14 +90,19 @@ class Clients:
         client.bidsasks = _Told(listener.heard_quote)
         return client
 
-    async def load_markets(self, client: Any) -> None:
-        """Give the client the exchange's markets, which are asked for once an hour. Raises ccxt's errors."""
-        fresh = clock.monotonic_ns() - self._listed_ns < _MARKETS_SECONDS * clock.SECOND
-        if self._listed is None or not fresh:
-            await client.load_markets()
-            self._listed, self._listed_ns = client, clock.monotonic_ns()
-        elif self._listed is not client:
-            client.set_markets_from_exchange(self._listed)
+    async def load_markets(self, client: Any, symbols: Collection[str]) -> None:
+        """Give the client the exchange's markets: those of the latest hour to a new one, and later ones where it is to
+        speak of symbols that were listed since. Raises ccxt's errors.
+        """
+        async with self._listing:
+            age = (clock.monotonic_ns() - self._listed_ns) / clock.SECOND
+            known = self._listed.markets if self._listed is not None else {}
+            late = not client.markets and age >= _MARKETS_SECONDS
+            if not known or late or (age >= _AGAIN_SECONDS and any(symbol not in known for symbol in symbols)):
+                await client.load_markets(reload=True)
+                self._listed, self._listed_ns = client, clock.monotonic_ns()
+            elif self._listed is not client:
+                client.set_markets_from_exchange(self._listed)
 
     def _made(self, kind: type[Any]) -> Any:
         client = kind({"enableRateLimit": True, "timeout": _TIMEOUT_MS, "aiohttp_trust_env": self._proxy is None})

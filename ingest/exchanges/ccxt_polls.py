@@ -22,7 +22,7 @@ _BUSY, _QUIET = 0.5, 0.1
 
 
 class _Seen:
-    """The latest trades of one stream: the newest time, and the ids at it."""
+    """The latest trades of one stream: the newest time, and the ids of the latest page."""
 
     def __init__(self) -> None:
         self.newest_ns = 0
@@ -53,17 +53,12 @@ class Polls:
             return [], None
         oldest_ns, newest_ns = min(trade.time_ns for trade in page), max(trade.time_ns for trade in page)
         skipped = (seen.newest_ns, oldest_ns) if seen.newest_ns and oldest_ns > seen.newest_ns else None
-        new = [
-            trade
-            for trade in page
-            if trade.time_ns > seen.newest_ns or (trade.time_ns == seen.newest_ns and trade.trade_id not in seen.ids)
-        ]
+        new = [trade for trade in page if trade.trade_id not in seen.ids]  # late ones, too: times need not be in order
         share = len(new) / len(page) if seen.newest_ns else 0.0
         if share > _BUSY:
             seen.seconds = max(_LEAST_SECONDS, seen.seconds / 2)
         elif share < _QUIET:
             seen.seconds = min(SECONDS["trades"], seen.seconds * 1.5)
-        if newest_ns > seen.newest_ns:
-            seen.newest_ns, seen.ids = newest_ns, set()
-        seen.ids |= {trade.trade_id for trade in page if trade.time_ns == newest_ns}
+        seen.newest_ns = max(seen.newest_ns, newest_ns)
+        seen.ids = {trade.trade_id for trade in page}
         return new, skipped

@@ -74,7 +74,7 @@ class CcxtRest(Rest):
         asked_ns, reply = clock.monotonic_ns(), Seen()
         seen.set(reply)
         try:
-            await self._clients.load_markets(self._client)
+            await self._clients.load_markets(self._client, (arguments["symbol"],))
             found = await self._call(parts.path, arguments)
             received_ns = clock.now_ns()
             channel, symbol = _CHANNELS[parts.path], arguments["symbol"]

@@ -17,7 +17,7 @@ from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
 _KINDS = ("spot", "swap", "future", "option")
-TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap"]}
+TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap", "future"]}
 """What ccxt is told to load where a venue lists its markets in several calls."""
 _HOST = re.compile(r"^https?://[^/]+")
 

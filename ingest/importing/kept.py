@@ -28,7 +28,8 @@ def too_old(layout: Layout, rows: int, kept: Kept | None) -> str | None:
 def fetched(job: Job, begun: Progress, kept: Kept | None) -> tuple[int, int] | None:
     """What counts as fetched, both ends inclusive, and nothing that is past its retention.
 
-    The day or month of the file's name, where it is over and holds the rows; else their times.
+    The day or month of the file's name, where it is over and holds the rows; else their times. Where a line is bad
+    before the first row or behind the last one, that row is the end: nothing else tells what the file lacks there.
     """
     own = None if begun.first_ns is None or begun.last_ns is None else (begun.first_ns, begun.last_ns)
     period = job.named.period
@@ -39,7 +40,11 @@ def fetched(job: Job, begun: Progress, kept: Kept | None) -> tuple[int, int] | N
         grain_ns = MINUTE if job.layout.channel == "candles" else MICROSECOND
         first_ns = -(-kept.from_ns // grain_ns) * grain_ns
     is_over = last_ns < begun.started_ns
-    return (first_ns, last_ns) if is_over and (own is None or (first_ns <= own[0] and own[1] <= last_ns)) else own
+    if own is None:
+        return (first_ns, last_ns) if is_over else None
+    if not (is_over and first_ns <= own[0] and own[1] <= last_ns):
+        return own
+    return own[0] if begun.begins_bad else first_ns, own[1] if begun.ends_bad else last_ns
 
 
 def day(time_ns: int) -> str:

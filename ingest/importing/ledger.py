@@ -16,7 +16,10 @@ from ingest.store.sqlfiles import query
 
 
 class Progress(Struct, frozen=True):
-    """How far a file is committed. `last_place` and `last_ns` are those of its last row, None where there is none."""
+    """How far a file is committed. `last_place` and `last_ns` are those of its last row, None where there is none.
+
+    `begins_bad` and `ends_bad`: a bad line stands, or may stand, before its first row, or behind its last one.
+    """
 
     import_id: int
     finished: bool
@@ -29,6 +32,8 @@ class Progress(Struct, frozen=True):
     rejected: int
     old: int
     first_ns: int | None
+    begins_bad: bool = False
+    ends_bad: bool = False
 
 
 class Kept(Struct, frozen=True):
@@ -82,7 +87,9 @@ class Ledger:
     async def begin(
         self, sha256: str, instrument_id: int, layout: Layout, file_name: str, file_bytes: int, kept: Kept | None
     ) -> Progress:
-        """How far the file is: not at all where rows of it were too old, and are not with what is `kept` now."""
+        """How far the file is: not at all where rows of it were too old, or are gone, and would stay with what is
+        `kept` now.
+        """
         known = {
             "sha256": sha256,
             "instrument_id": instrument_id,

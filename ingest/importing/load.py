@@ -150,6 +150,7 @@ class Importer:
         mark = Watermark(begun.lines, begun.last_place)
         total = Written(begun.stored, begun.known, begun.rejected)
         span, before, days = (begun.first_ns, begun.last_ns), _before(begun), set[int]()
+        begins_bad = ends_bad = begun.rejected > 0
 
         async def store(read: Read, told: Callable[[], Told]) -> None:
             nonlocal total
@@ -163,6 +164,8 @@ class Importer:
                 async for read in ahead:
                     block = read.block
                     old += read.old
+                    begins_bad = begins_bad or (span[0] is None and read.begins_bad)
+                    ends_bad = read.ends_bad
                     if block.rows:
                         span = min(span[0] or block.first_ns, block.first_ns), max(span[1] or 0, block.last_ns)
                         await self._hold_days(ledger, block, days)
@@ -178,7 +181,8 @@ class Importer:
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         lines, place = mark.at
-        return total, structs.replace(begun, lines=lines, last_place=place, old=old, first_ns=span[0], last_ns=span[1])
+        come = structs.replace(begun, lines=lines, last_place=place, old=old, begins_bad=begins_bad, ends_bad=ends_bad)
+        return total, structs.replace(come, first_ns=span[0], last_ns=span[1])
 
     async def _ahead(self, reads: "_Reads") -> AsyncGenerator[Read, None]:
         """What is read, while the next one is being read."""

@@ -72,6 +72,16 @@ class Read(Struct, frozen=True):
     payload: Callable[[int], bytes]
     old: int
 
+    @property
+    def begins_bad(self) -> bool:
+        """Whether a bad line stands before its first row."""
+        return bool(self.bad) and (not self.numbers or self.bad[0].number < self.numbers[0])
+
+    @property
+    def ends_bad(self) -> bool:
+        """Whether a bad line stands behind its last row."""
+        return bool(self.bad) and (not self.numbers or self.bad[-1].number > self.numbers[-1])
+
 
 class _Piece(Struct):
     text: bytes

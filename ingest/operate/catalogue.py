@@ -59,7 +59,7 @@ _SPECS = (
     Spec(
         "ingest_messages_rejected_total",
         "counter",
-        "Messages that could not be read; they are in `ingest.rejected`.",
+        "Messages, and rows of REST answers, that could not be read; they are in `ingest.rejected`.",
         ("exchange",),
     ),
     Spec(
@@ -71,10 +71,10 @@ _SPECS = (
     Spec(
         "ingest_rows_total",
         "counter",
-        "Rows of the live streams that were committed (repair's are not among them): `result` is "
-        "`stored`, `duplicate` (known, outranked or too old) or `rejected`. In a batch of several exchanges the "
-        "duplicate and rejected ones are shared out by rows.",
-        (*_BY_STREAM, "result"),
+        "Rows that were committed, by `way`: `live` (the streams), or `repair` (what repair, or a backfill that this "
+        "daemon took up, fetched). `result` is `stored`, `duplicate` (known, outranked or too old) or `rejected`. In a "
+        "live batch of several exchanges the duplicate and rejected ones are shared out by rows.",
+        (*_BY_STREAM, "way", "result"),
     ),
     Spec(
         "ingest_receipt_lag_seconds",
@@ -156,7 +156,12 @@ _SPECS = (
     Spec("ingest_spool_rows", "gauge", "Rows that wait on disk."),
     Spec("ingest_spool_bytes", "gauge", "What the spool's files take."),
     Spec("ingest_spool_max_bytes", "gauge", "`[spool] max_bytes`."),
-    Spec("ingest_spool_age_seconds", "gauge", "Since the spool began to fill, in this process; 0 when it is empty."),
+    Spec(
+        "ingest_spool_age_seconds",
+        "gauge",
+        "Since the spool began to fill, or, after a restart, since the oldest batch in it was spooled; 0 when it is "
+        "empty.",
+    ),
     Spec("ingest_spool_refused_total", "counter", "How often the spool had no room for a batch."),
     Spec("ingest_disk_free_bytes", "gauge", "What this user may still write on the spool's disk."),
     Spec("ingest_table_bytes", "gauge", "Size of a table with its indexes, compressed where it is.", ("table",)),

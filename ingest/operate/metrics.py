@@ -5,7 +5,7 @@ What comes often is counted once a batch; of its rows at most 16 are looked at f
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from aiohttp import web
@@ -18,6 +18,7 @@ from ingest.operate.catalogue import METRICS
 from ingest.records import (
     Candle,
     CandleSource,
+    Channel,
     Instrument,
     Liquidation,
     MarkPrice,
@@ -59,11 +60,26 @@ class Metrics:
         self._by_exchange = {event: METRICS[name].counter(self.registry) for event, name in _BY_EXCHANGE.items()}
         self._by_stream = {event: METRICS[name].counter(self.registry) for event, name in _BY_STREAM.items()}
 
+    def expect(self, exchange: str, channels: Iterable[Channel]) -> None:
+        """It is to be collected. Its counts begin at 0: Prometheus takes the first value that it sees for no increase,
+        and an alert would miss the first rejected row.
+        """
+        for counter in self._by_exchange.values():
+            counter.labels(exchange)
+        for channel in channels:
+            for way in ("live", "repair") if channel in ("trades", "candles") else ("live",):
+                self._count_rows(exchange, channel, way, 0, 0, 0)
+            for counter in self._by_stream.values():
+                counter.labels(exchange, channel)
+
     def emit(self, event: events.Event) -> None:
         """Count it, and write its log line."""
         kind = type(event)
         if isinstance(event, events.BatchCommitted):
             self._committed(event)
+        elif isinstance(event, events.HistoryCommitted):
+            results = (event.stored, event.duplicate, event.rejected)
+            self._count_rows(event.exchange, event.channel, "repair", *results)
         elif kind in self._plain:
             self._plain[kind].inc()
         elif kind in self._by_exchange:
@@ -104,13 +120,7 @@ class Metrics:
         duplicate, rejected = shares(batch.duplicate, rows), shares(batch.rejected, rows)
         for exchange, count in rows.items():
             stored = count - duplicate[exchange] - rejected[exchange]
-            for result, number in (
-                ("stored", stored),
-                ("duplicate", duplicate[exchange]),
-                ("rejected", rejected[exchange]),
-            ):
-                if number > 0:
-                    self._rows.labels(exchange, batch.channel, result).inc(number)
+            self._count_rows(exchange, batch.channel, "live", stored, duplicate[exchange], rejected[exchange])
         step = -(-len(records) // _SAMPLES)
         for row in records[::step]:
             assert not isinstance(row, Reject)  # noqa: S101 - a batch holds one kind
@@ -122,6 +132,11 @@ class Metrics:
             lag_ns = receipt_lag_ns(row)
             if lag_ns is not None:
                 to_receipt.observe(lag_ns / SECOND)
+
+    def _count_rows(self, exchange: str, channel: str, way: str, *results: int) -> None:
+        """`results` are the numbers of rows that were stored, duplicate, rejected."""
+        for result, number in zip(("stored", "duplicate", "rejected"), results, strict=True):
+            self._rows.labels(exchange, channel, way, result).inc(number)
 
     def _by_exchange_of(self, records: Sequence[Record]) -> dict[str, int]:
         """How many rows each exchange has; where there is one exchange, they need not be looked at."""

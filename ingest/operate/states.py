@@ -47,6 +47,8 @@ class States:
             await asyncio.sleep(_HEALTH_SECONDS)
             for exchange, collector in list(self._collectors.items()):
                 health = collector.health
+                if not collector.states and health.detail is None:
+                    continue  # nothing is known yet, or this shard has no stream of it: that is not `offline`
                 try:
                     await self._registry.save_health(exchange, *structs.astuple(health))
                 except IngestError as error:

@@ -103,7 +103,7 @@ class Pipeline:
         self._unbounded = False
         self.held_rows = 0  # in memory: neither committed nor on disk
         self.counts = Counts()
-        self.spooling_since_ns = now_ns()  # while something is on disk: since when, or the start
+        self.spooling_since_ns = _oldest_ns(spool) or now_ns()  # while something is on disk: since when
 
     @property
     def held_bytes(self) -> int:
@@ -332,3 +332,11 @@ class Pipeline:
         lane = self._lanes[batch.writer]
         lane.queue.append(batch)
         lane.arrived.set()
+
+
+def _oldest_ns(spool: Spool | None) -> int | None:
+    """When the oldest batch that an earlier process left on disk was spooled."""
+    try:
+        return None if spool is None else spool.status().oldest_ns
+    except SpoolError:  # whoever delivers says so, and tries again
+        return None

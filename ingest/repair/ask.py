@@ -12,8 +12,8 @@ from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, CoarseCandle, Instrument
 from ingest.repair.fold import folds, made
 from ingest.repair.page import Page, of_candles, of_trades
-from ingest.repair.timeframes import longer
-from ingest.store.window import Window
+from ingest.repair.timeframes import longer, offered
+from ingest.store.window import Window, opening, place
 
 _KEPT_FOR_LIVE = 0.5  # of the venue's limit
 _GRACE_NS = 10 * SECOND
@@ -30,8 +30,8 @@ class Source(Protocol):
 class Answer(Struct, frozen=True):
     """A page, the rows that could not be read, and when it came.
 
-    `begins_ns` is set where the venue has no candle of the window's start, nor of a page before it: the open of the
-    first one that it shows.
+    `begins_ns` is set where the venue has no candle of the window's start, nor of a page of minutes or hours before it:
+    the open of the first one that it shows.
     """
 
     page: Page
@@ -95,10 +95,22 @@ class Asker:
         return Answer(page, [*bad, *answer.bad], answer.received_ns)
 
     async def reaches_back(self, instrument: Instrument, window: Window) -> bool:
-        """Whether history holds a candle before the window: then what it lacks at its start had no trades."""
-        limit = self._adapter.limits.candles_page
-        candles, _, _ = await self._candles(instrument, window, window.first - limit * window.step, limit)
-        return any(candle.time_ns < window.first for candle in candles)
+        """Whether history holds a candle before the window: then what it lacks at its start had no trades.
+
+        A page of minutes may be five hours, and a small market be quiet for longer; hours tell of some weeks.
+        """
+        if await self._holds_before(instrument, window):
+            return True
+        hours = structs.replace(window, timeframe="1h")
+        told = self._adapter.limits.candles_kept is None and "1h" in offered(self._exchange)
+        return told and window.step < hours.step and await self._holds_before(instrument, hours)
+
+    async def _holds_before(self, instrument: Instrument, window: Window) -> bool:
+        """Whether history shows a candle that was over when the window began, on the page before it."""
+        limit, frame = self._adapter.limits.candles_page, window.timeframe
+        start_ns = opening(place(window.first, frame) - limit, frame)
+        candles, _, _ = await self._candles(instrument, window, start_ns, limit)
+        return any(candle.time_ns + window.step <= window.first for candle in candles)
 
     async def _candles(
         self, instrument: Instrument, window: Window, start_ns: int, limit: int

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec import Struct, field, structs
 
-from ingest.clock import MICROSECOND
+from ingest.clock import MICROSECOND, MINUTE
 from ingest.exchanges.adapter import Adapter, Bad, Request
 from ingest.exchanges.rest import Reply
 from ingest.records import Instrument, Trade
@@ -17,6 +17,8 @@ from ingest.store.window import Window
 
 _PAGES_MAX = 50
 """As many are held in memory; what lies behind them is asked for when they are stored."""
+_END_TRIES = 3
+_OLD_NS = 60 * MINUTE
 
 Fetch = Callable[[Request], Awaitable[Reply]]
 
@@ -76,15 +78,24 @@ Ask = Callable[[int, int], Awaitable[tuple[list[Trade], list[Bad], Reply]]]
 
 
 async def _up(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
-    """From the start on, until a page shows nothing new or goes beyond the end."""
-    found, at_ns = Gathered(last_ns), first_ns
-    for _ in range(_PAGES_MAX):
+    """From the start on, until a page goes beyond the end, or shows nothing new.
+
+    Such venues know no end: of a time long over a page that nothing follows may be cut short, and is asked for again.
+    """
+    found, at_ns, pages, still = Gathered(last_ns), first_ns, 0, 0
+    while pages < _PAGES_MAX:
         trades, bad, reply = await ask(at_ns, last_ns)
         known = len(found.trades)
         found.keep(trades, bad, reply)
         newest_ns = max((trade.time_ns for trade in trades), default=at_ns)
-        if newest_ns > last_ns or len(found.trades) == known:
+        if newest_ns > last_ns:
             return found
+        if len(found.trades) == known:
+            still += 1
+            if bad or still == _END_TRIES or found.as_of_ns < last_ns + _OLD_NS:
+                return found
+            continue
+        pages, still = pages + 1, 0
         at_ns = newest_ns if newest_ns > at_ns else at_ns + MICROSECOND
     found.until_ns = at_ns - MICROSECOND
     return found

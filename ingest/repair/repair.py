@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 from msgspec import structs
 
-from ingest import clock, retry
+from ingest import clock, events, retry
 from ingest.clock import MINUTE, SECOND, Clock
 from ingest.errors import Blocked, Fatal, IngestError, Rejected, Retryable
 from ingest.exchanges.adapter import Adapter, Bad
@@ -21,7 +21,7 @@ from ingest.repair.ask import Answer, Asker, Source, listed_ns
 from ingest.repair.gather import Gathered, gather, page_of
 from ingest.repair.locate import find
 from ingest.repair.page import Absent, Why
-from ingest.repair.says import Says
+from ingest.repair.says import FORGOTTEN, Says, said
 from ingest.repair.windows import plan, plan_with
 from ingest.retry import BLOCKED_RETRY_SECONDS, Backoff
 from ingest.store.copy_writer import CopyWriter, Written
@@ -47,7 +47,6 @@ _TRAILING_KEPT = 1_000
 _EMPTY_TRIES = 3
 _OLD_NS = 60 * MINUTE
 """History does not trail its stream by more: what it lacks of such a time is not to come."""
-_FORGOTTEN = "the venue's history does not reach back to it"
 _SETTLED_NS = MINUTE
 """A range of time that nothing follows counts as over so long after its end: history can trail the stream."""
 _IDS_MAX = 10_000_000
@@ -73,6 +72,7 @@ class Repair:
         worker_name: str,
         purposes: Sequence[Purpose] = PURPOSES,
         ranges: Sequence[Range] | None = None,
+        emit: events.Emit = events.say,
         now: Clock = clock.monotonic_ns,
     ) -> None:
         """`instruments` by id; it may grow, and those of other venues are left alone. `worker_name` must be its own.
@@ -87,7 +87,7 @@ class Repair:
         self._instruments = instruments
         self._queue = queue
         self._writer = writer
-        self._says = Says(exchange, instruments)
+        self._says = Says(exchange, instruments, emit)
         self._worker_name = worker_name
         self._purposes = purposes
         self._ranges = ranges
@@ -124,11 +124,7 @@ class Repair:
             return False
         jobs = await self._ask(
             lambda: self._queue.claim(
-                instrument_ids,
-                self._worker_name,
-                seconds=_CLAIM_SECONDS,
-                purposes=self._purposes,
-                ranges=self._ranges,
+                instrument_ids, self._worker_name, seconds=_CLAIM_SECONDS, purposes=self._purposes, ranges=self._ranges
             )
         )
         for job in jobs:
@@ -147,7 +143,8 @@ class Repair:
 
     async def _work(self, job: Job) -> None:
         try:
-            await self._repair(job)
+            async with self._queue.keep(job, _CLAIM_SECONDS):
+                await self._repair(job)
         except asyncio.CancelledError:
             await self._release(job)
             raise
@@ -187,7 +184,7 @@ class Repair:
         page, bad, window = answer.page, answer.bad, job.window
         tries, begins = job.attempts + 1, self._is_before_all(job, answer)
         if not begins and any(tries < _TRIES[absent.why] for absent in page.absent):
-            await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, _said(page.absent[0], bad), counted=True)
+            await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, said(page.absent[0], bad), counted=True)
             return
         lost = [self._lost(absent, bad) for absent in page.absent]
         remark = None
@@ -258,10 +255,10 @@ class Repair:
             seconds = (window.last + _SETTLED_NS - as_of_ns) / SECOND
             await self._wait(job, seconds, "the venue's history may trail its stream")
         elif found.begins_ns is not None and found.begins_ns > window.last:
-            await self._give_up(job, self._beyond_rest(), _FORGOTTEN)
+            await self._give_up(job, self._beyond_rest(), FORGOTTEN)
         elif found.begins_ns is not None:
             rest = structs.replace(window, from_ns=found.begins_ns)
-            lost = Lost(structs.replace(window, to_ns=found.begins_ns - window.step), self._beyond_rest(), _FORGOTTEN)
+            lost = Lost(structs.replace(window, to_ns=found.begins_ns - window.step), self._beyond_rest(), FORGOTTEN)
             await self._go_on(job, rest, Fetched(), [lost], 0.0, "its ids are known now")
         elif found.last < found.first:
             remark = "before its first trade" if found.first <= 1 and job.purpose == "backfill" else None
@@ -363,14 +360,16 @@ class Repair:
 
     def _lost(self, absent: Absent, bad: Sequence[Bad]) -> Lost:
         state = self._beyond_rest() if absent.why == "forgotten" else "unrecoverable"
-        return Lost(absent.window, state, _said(absent, bad))
+        return Lost(absent.window, state, said(absent, bad))
 
     # Rows
 
     async def _store(self, records: Sequence[Trade] | Sequence[Candle] | Sequence[Reject]) -> Written:
         if not records:
             return Written(0, 0, 0)
-        return await self._ask(lambda: self._writer.write(records, staged=True))
+        written = await self._ask(lambda: self._writer.write(records, staged=True))
+        self._says.stored(records, written)
+        return written
 
     async def _keep_bad(self, instrument: Instrument, window: Window, bad: Sequence[Bad], received_ns: int) -> None:
         stream = f"{instrument.symbol} {window.channel}"
@@ -385,14 +384,6 @@ class Repair:
                 except Fatal as error:
                     raise _BrokenError(str(error)) from error
         raise AssertionError("unreachable: it is tried until it answers")
-
-
-def _said(absent: Absent, bad: Sequence[Bad]) -> str:
-    if absent.why == "forgotten":
-        return _FORGOTTEN
-    if absent.why == "skipped":
-        return "the venue's history skips it"
-    return f"the venue's rows cannot be read: {bad[0].reason}"
 
 
 def _fetched(rows: Sequence[Trade] | Sequence[Candle], written: Written) -> Fetched:

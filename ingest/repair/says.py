@@ -5,8 +5,12 @@ from collections.abc import Mapping, Sequence
 import structlog
 from tenacity import RetryCallState
 
+from ingest import events
 from ingest.errors import Retryable
-from ingest.records import Instrument
+from ingest.exchanges.adapter import Bad
+from ingest.records import Candle, Channel, Instrument, Reject, Trade
+from ingest.repair.page import Absent
+from ingest.store.copy_writer import Written
 from ingest.store.gap_parts import Settled
 from ingest.store.queue import Job, Planned
 from ingest.store.rows import timestamp
@@ -14,13 +18,30 @@ from ingest.store.window import Window
 
 log = structlog.get_logger()
 
+FORGOTTEN = "the venue's history does not reach back to it"
+
 
 class Says:
-    """Log lines of one venue's repair."""
+    """Log lines of one venue's repair, and its events."""
 
-    def __init__(self, exchange: str, instruments: Mapping[int, Instrument]) -> None:
+    def __init__(self, exchange: str, instruments: Mapping[int, Instrument], emit: events.Emit) -> None:
         self._exchange = exchange
         self._instruments = instruments
+        self._emit = emit
+
+    def stored(self, records: Sequence[Trade] | Sequence[Candle] | Sequence[Reject], written: Written) -> None:
+        if isinstance(records[0], Reject):
+            self._unreadable([row for row in records if isinstance(row, Reject)] if written.stored else [])
+            return
+        channel: Channel = "trades" if isinstance(records[0], Trade) else "candles"  # of any length
+        counts = (written.stored, written.duplicate, written.rejected)
+        self._emit(events.HistoryCommitted(self._exchange, channel, *counts))
+        if written.rejected:
+            self._emit(events.RowsRejected(channel, written.rejected))
+
+    def _unreadable(self, rows: Sequence[Reject]) -> None:
+        for row in rows:
+            self._emit(events.FrameRejected(self._exchange, row.reason, len(row.payload)))
 
     def planned(self, gaps: Sequence[Planned]) -> None:
         for each in gaps:
@@ -55,3 +76,12 @@ class Says:
         if window.from_id is not None:
             return named | {"ids": f"{window.from_id}-{window.to_id}"}
         return named | {"from_time": timestamp(window.first), "to_time": timestamp(window.last)}
+
+
+def said(absent: Absent, bad: Sequence[Bad]) -> str:
+    """Why rows are absent."""
+    if absent.why == "forgotten":
+        return FORGOTTEN
+    if absent.why == "skipped":
+        return "the venue's history skips it"
+    return f"the venue's rows cannot be read: {bad[0].reason}"

@@ -40,6 +40,11 @@ class Plan(Struct, frozen=True):
         return bool(self.files or self.figures)
 
     @property
+    def breaking(self) -> tuple[SqlFile, ...]:
+        """Those with which earlier programs cannot work: behind them the way back is a backup."""
+        return tuple(file for file in self.migrations if file.text.startswith(BREAKS))
+
+    @property
     def files(self) -> tuple[SqlFile, ...]:
         """In the order in which they are applied."""
         return (*self.migrations, *self.policies, *self.definitions)

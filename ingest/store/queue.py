@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
 import psycopg
 from msgspec import Struct
 from psycopg import AsyncConnection
 
+from ingest.errors import IngestError
 from ingest.store import database
 from ingest.store.gap_parts import Fetched, Lost, Settled, conclude, execute, fetch_all, settle, shown, time_text
 from ingest.store.window import Range, Window
@@ -128,6 +129,27 @@ class Queue:
             return bool(
                 await fetch_all(connection, "queue_extend", job_id=job.job_id, worker=job.worker, seconds=seconds)
             )
+
+    @asynccontextmanager
+    async def keep(self, job: Job, seconds: float) -> AsyncIterator[None]:
+        """Keep a claim as long as the work on it lasts: fifty pages of a slow venue take longer than it was made for.
+
+        Else another worker would begin anew, and lose it in its turn. What cannot be said to the database now is said
+        a little later, or the claim expires.
+        """
+        keeper = asyncio.create_task(self._keep(job, seconds))
+        try:
+            yield
+        finally:
+            keeper.cancel()
+            await asyncio.gather(keeper, return_exceptions=True)
+
+    async def _keep(self, job: Job, seconds: float) -> None:
+        is_held = True
+        while is_held:
+            await asyncio.sleep(seconds / 4)
+            with suppress(IngestError):
+                is_held = await self.extend(job, seconds)
 
     async def identify(self, job: Job, span: Window, windows: Sequence[Window]) -> bool:
         """A window that went by time goes by id from now on, as these `windows`; so does its gap.

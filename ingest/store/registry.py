@@ -19,10 +19,14 @@ State = Literal["starting", "live", "reconnecting", "blocked", "stopped"]
 
 
 class Registry:
-    """Every call opens what it needs and raises Retryable while the database is away."""
+    """Every call opens what it needs and raises Retryable while the database is away.
 
-    def __init__(self, url: str) -> None:
+    `shard` is whose word on the venues' health it is, `2/3`.
+    """
+
+    def __init__(self, url: str, *, shard: str = "1/1") -> None:
         self._url = url
+        self._shard = shard
         self._connection: AsyncConnection | None = None
 
     async def close(self) -> None:
@@ -81,7 +85,7 @@ class Registry:
     async def save_health(
         self, exchange: str, state: str, detail: str | None, latency_ms: int | None, free: float | None
     ) -> None:
-        """How the venue is now; its history is kept."""
+        """How the venue is now, as this shard sees it; its history is kept."""
         await self._execute(
             "save_exchange_health",
             {
@@ -90,6 +94,7 @@ class Registry:
                 "detail": _shown(detail),
                 "latency_ms": latency_ms,
                 "free": None if free is None else round(free, 3),
+                "shard": self._shard,
             },
         )
 

@@ -29,6 +29,7 @@ from ingest.records import (
 )
 
 _NULL = "\\N"
+_FLAGS = {True: "t", False: "f", None: _NULL}
 _SOURCES = {source: str(source.value) for source in CandleSource}
 _SECONDS_KEPT = _CELLS_KEPT = 65_536
 _MICROS = slice(-9, -3)  # of a time in nanoseconds, as text
@@ -162,7 +163,8 @@ def encode_order_books(books: Sequence[OrderBook]) -> bytes:
     return "".join(
         [
             f"{timestamp(b.time_ns)}\t{b.instrument_id}\t{_time_or_null(b.event_ns)}\t{_or_null(b.sequence)}\t"
-            f"{_arrays(b.bids)}\t{_arrays(b.asks)}\t{'t' if b.in_sync else 'f'}\t{timestamp(b.received_ns)}\n"
+            f"{_arrays(b.bids)}\t{_arrays(b.asks)}\t{_FLAGS[b.in_sync]}\t{timestamp(b.received_ns)}\t"
+            f"{_FLAGS[b.checksum_ok]}\n"
             for b in books
         ]
     ).encode()
@@ -304,7 +306,7 @@ TABLES: dict[type, Table] = {
         "order_books",
         (
             *("time", "instrument_id", "event_time", "sequence", "bid_prices", "bid_amounts"),
-            *("ask_prices", "ask_amounts", "in_sync", "received_at"),
+            *("ask_prices", "ask_amounts", "in_sync", "received_at", "checksum_ok"),
         ),
         encode_order_books,
         merge="merge_order_books",

@@ -88,7 +88,7 @@ SELECT b.time,
        b.bid_prices[1] AS best_bid, b.ask_prices[1] AS best_ask,
        b.ask_prices[1] - b.bid_prices[1] AS spread,
        (b.ask_prices[1] + b.bid_prices[1]) / 2 AS mid,
-       b.in_sync, b.received_at
+       b.in_sync, b.received_at, b.checksum_ok
 FROM ingest.order_books b;
 COMMENT ON VIEW market.order_books IS 'Order-book snapshots at a fixed cadence; arrays run from the best price outwards.';
 

@@ -9,7 +9,7 @@ COMMENT ON VIEW market.instrument_changes IS 'What changed of each instrument, a
 COMMENT ON COLUMN market.instrument_changes.time IS 'When the daemon learnt of it.';
 
 CREATE OR REPLACE VIEW market.exchange_status AS
-SELECT e.name AS exchange, s.state, s.since, s.until, s.detail, s.checked_at, s.latency_ms, s.limiter
+SELECT e.name AS exchange, s.state, s.since, s.until, s.detail, s.checked_at, s.latency_ms, s.limiter, s.shard
 FROM ingest.exchange_status s
 JOIN ingest.exchanges e USING (exchange_id);
 COMMENT ON VIEW market.exchange_status IS 'How each exchange has been, as its streams and REST calls showed; until IS NULL is how it is now.';

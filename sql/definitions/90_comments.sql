@@ -26,6 +26,7 @@ BEGIN
             ('%.exchange_status', 'checked_at', 'When this was last found to be so.'),
             ('%.exchange_status', 'latency_ms', 'Milliseconds that the latest REST call took; NULL before the first.'),
             ('%.exchange_status', 'limiter', 'Share of the venue''s request limit that was free, from 0 to 1.'),
+            ('%.exchange_status', 'shard', 'Which of how many daemons saw it so: 1/1 where one collects everything.'),
             -- instruments
             ('%.instruments', 'native_symbol', 'The exchange''s own name: BTCUSDT.'),
             ('%.instruments', 'kind', 'spot, swap, future, option or index.'),
@@ -73,6 +74,7 @@ BEGIN
             ('market.order_book%', 'best_bid', 'Highest bid, in quote currency; NULL where there is none.'),
             ('market.order_book%', 'best_ask', 'Lowest ask, in quote currency; NULL where there is none.'),
             ('market.order_book%', 'in_sync', 'False from a break of the sequence until the book was rebuilt: do not trade on it.'),
+            ('market.order_book%', 'checksum_ok', 'Whether the exchange''s checksum of this state is that of our book; NULL where it sent none.'),
             ('market.order_book%', 'spread', 'Best ask minus best bid, in quote currency.'),
             ('market.order_book%', 'mid', 'The mean of best bid and best ask, in quote currency.'),
             ('market.quotes', 'time', 'The exchange''s time of the change; the time of receipt where the exchange gives none.'),

@@ -63,6 +63,7 @@ CREATE TABLE ingest.order_books (
     ask_amounts   numeric[] NOT NULL,
     in_sync       boolean NOT NULL,
     received_at   timestamptz NOT NULL,
+    checksum_ok   boolean,
     CONSTRAINT order_books_bids CHECK (
         cardinality(bid_prices) = cardinality(bid_amounts)
         AND coalesce(array_ndims(bid_prices), 1) = 1 AND coalesce(array_ndims(bid_amounts), 1) = 1
@@ -85,6 +86,7 @@ COMMENT ON COLUMN ingest.order_books.event_time IS 'The exchange''s time of the 
 COMMENT ON COLUMN ingest.order_books.sequence IS 'The exchange''s id of this state of the book.';
 COMMENT ON COLUMN ingest.order_books.in_sync IS 'False from a break of the sequence until the book was rebuilt: do not trade on it.';
 COMMENT ON COLUMN ingest.order_books.received_at IS 'When this machine received the last change in it.';
+COMMENT ON COLUMN ingest.order_books.checksum_ok IS 'Whether the exchange''s checksum of this state is that of our book; NULL where it sent none.';
 
 CREATE TABLE ingest.tickers (
     instrument_id int PRIMARY KEY REFERENCES ingest.instruments,

@@ -43,7 +43,8 @@ CREATE TABLE ingest.exchange_status (
     checked_at  timestamptz NOT NULL,
     latency_ms  int,
     limiter     numeric,
-    PRIMARY KEY (exchange_id, since)
+    shard       text NOT NULL DEFAULT '1/1',
+    PRIMARY KEY (exchange_id, shard, since)
 );
-CREATE UNIQUE INDEX exchange_status_now ON ingest.exchange_status (exchange_id) WHERE until IS NULL;
-COMMENT ON TABLE ingest.exchange_status IS 'How each venue has been: one row for each time of one state; the present one has no end.';
+CREATE UNIQUE INDEX exchange_status_now ON ingest.exchange_status (exchange_id, shard) WHERE until IS NULL;
+COMMENT ON TABLE ingest.exchange_status IS 'How each venue has been, as each shard sees it: one row for each time of one state; the present one has no end.';

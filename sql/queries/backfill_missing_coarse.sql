@@ -1,5 +1,5 @@
--- The same for candles that an exchange reports itself: a range less the candles that are whole, what was fetched and what
--- is on the queue.
+-- The same for candles that an exchange reports itself: a range less the candles that are whole, what was fetched (unless it
+-- was removed since) and what is on the queue.
 WITH asked AS (
     SELECT tstzrange(%(from_time)s, %(to_time)s) AS span
 ),
@@ -17,6 +17,8 @@ spans AS (
     FROM ingest.backfill_jobs j
     WHERE j.purpose = 'backfill' AND j.instrument_id = %(instrument_id)s AND j.channel = 'candles' AND j.timeframe = %(timeframe)s
       AND j.state IN ('waiting', 'claimed', 'done') AND j.from_time < %(to_time)s AND j.to_time >= %(from_time)s
+      AND NOT EXISTS (SELECT FROM ingest.removals r
+                      WHERE r.table_name = 'candles_coarse' AND r.before > j.from_time AND r.removed_at >= j.finished_at)
 )
 SELECT (extract(epoch FROM lower(p.span)) * 1000000)::bigint * 1000, (extract(epoch FROM upper(p.span)) * 1000000)::bigint * 1000
 FROM asked, unnest(tstzmultirange(asked.span) - coalesce((SELECT range_agg(s.span) FROM spans s), '{}')) AS p (span)

@@ -9,12 +9,14 @@ WITH steps AS (
            lag(t.time) OVER w AS before_time
     FROM ingest.trades t
     WHERE t.instrument_id = %(instrument_id)s AND t.time >= %(from_time)s AND t.time <= %(to_time)s
+      AND t.trade_id ~ '^[0-9]{1,18}$' -- a file that somebody mapped may have brought others
     WINDOW w AS (ORDER BY t.time, t.trade_id)
 ),
 final AS (
     SELECT t.trade_id::bigint AS id, t.time
     FROM ingest.trades t
     WHERE t.instrument_id = %(instrument_id)s AND t.time >= %(from_time)s AND t.time <= %(to_time)s
+      AND t.trade_id ~ '^[0-9]{1,18}$'
     ORDER BY t.time DESC, t.trade_id DESC
     LIMIT 1
 ),

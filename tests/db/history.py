@@ -46,6 +46,7 @@ class History:
     def __init__(self, latest: int = 0, minutes: range | tuple[int, ...] = ()) -> None:
         self.latest = latest
         self.minutes = list(minutes)
+        self.hours: list[int] = []  # candles of an hour, by the minute of their open
         self.forgotten_below = 1
         self.skipped: set[int] = set()
         self.unreadable: set[int] = set()
@@ -71,7 +72,7 @@ class History:
         await self.answering.wait()
         if self.errors:
             raise self.errors.pop(0)
-        rows = self._trades(first) if path == "historicalTrades" else self._candles(first)
+        rows = self._trades(first) if path == "historicalTrades" else self._candles(first, query["interval"])
         return Reply(orjson.dumps(rows[:limit]), RECEIVED, self.venue_ns)
 
     def _trades(self, first: int) -> list[Any]:
@@ -84,15 +85,16 @@ class History:
         maker = trade.side == "sell"
         return {"id": number, "price": price, "qty": trade.amount, "time": trade.time_ns // 1000, "isBuyerMaker": maker}
 
-    def _candles(self, first: int) -> list[Any]:
-        found = [candle_of(minute) for minute in self.minutes if minute >= first]
+    def _candles(self, first: int, interval: str) -> list[Any]:
+        opens = [minute for minute in (self.minutes if interval == "1m" else self.hours) if minute >= first]
+        found = [candle_of(minute) for minute in opens]
         return [
             [
                 *(c.time_ns // 1000, c.open, c.high, "-1" if minute in self.unreadable else c.low, c.close, c.volume),
                 *((c.time_ns + MINUTE) // 1000 - 1, c.quote_volume, c.trades),
                 *(c.taker_buy_volume, c.taker_buy_quote_volume, "0"),
             ]
-            for minute, c in zip((m for m in self.minutes if m >= first), found, strict=True)
+            for minute, c in zip(opens, found, strict=True)
         ]
 
 

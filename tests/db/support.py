@@ -95,8 +95,9 @@ def book(
     event_ns: int | None = NOON - 3_000_000,
     sequence: int | None = 77,
     in_sync: bool = True,
+    checksum_ok: bool | None = True,
 ) -> OrderBook:
-    return OrderBook(instrument_id, time_ns, event_ns, sequence, bids, asks, in_sync, time_ns + 9_000)
+    return OrderBook(instrument_id, time_ns, event_ns, sequence, bids, asks, in_sync, time_ns + 9_000, checksum_ok)
 
 
 def quote(*, time_ns: int = NOON, instrument_id: int = 1, sequence: int = 9, bid: str = "99.90") -> Quote:
@@ -147,7 +148,8 @@ def candle_row(c: Candle) -> tuple[Any, ...]:
 def book_row(b: OrderBook) -> tuple[Any, ...]:
     arrays = [[Decimal(level[side]) for level in levels] for levels in (b.bids, b.asks) for side in (0, 1)]
     event = None if b.event_ns is None else moment(b.event_ns)
-    return (moment(b.time_ns), b.instrument_id, event, b.sequence, *arrays, b.in_sync, moment(b.received_ns))
+    then = moment(b.received_ns)
+    return (moment(b.time_ns), b.instrument_id, event, b.sequence, *arrays, b.in_sync, then, b.checksum_ok)
 
 
 def quote_row(q: Quote) -> tuple[Any, ...]:
@@ -215,7 +217,7 @@ def stored_candles(fetch: Fetch) -> Rows:
 def stored_books(fetch: Fetch) -> Rows:
     return fetch(
         "SELECT time, instrument_id, event_time, sequence, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,"
-        " received_at FROM ingest.order_books ORDER BY instrument_id, time"
+        " received_at, checksum_ok FROM ingest.order_books ORDER BY instrument_id, time"
     )
 
 

@@ -117,6 +117,9 @@ async def test_windows_of_longer_candles_say_nothing_of_minutes(fetch: Fetch, st
     assert await plan(store, hours) == 0
     assert fetch("SELECT count(*) FROM market.fetched") == [(0,)]
     assert await plan(store, minutes(0, 10)) == 1
+    fetch("INSERT INTO ingest.removals VALUES ('candles_coarse', %s, now())", moment(NOON + 60 * MINUTE))
+    assert await plan(store, hours) == 1
+    assert await plan(store, hours) == 0  # it waits
 
 
 async def test_only_windows_of_the_range_are_claimed(store: Backfills, queue: Queue) -> None:
@@ -265,7 +268,7 @@ async def test_a_range_before_the_first_candle_is_done_and_said_so(fetch: Fetch,
     assert outcome(fetch) == [("done", remark)] * 7
     assert fetch("SELECT count(*) FROM ingest.candles_1m") == [(5,)]
     assert gap_rows(fetch) == []
-    assert len(history.requests) == 8  # the first window and the one with the first candle, each twice
+    assert len(history.requests) == 12  # the first window and the one with the first candle: thrice each, and twice
 
 
 async def test_a_venue_that_keeps_the_latest_alone_has_forgotten_it(fetch: Fetch, store: Backfills, run: Run) -> None:
@@ -281,6 +284,18 @@ async def test_an_empty_page_behind_others_is_a_market_without_trades(fetch: Fet
     await run(history)
     assert outcome(fetch) == [("done", "nothing was traded")]
     assert sum(first == -140 for _, first, _ in history.requests) == 3
+
+
+async def test_a_market_that_was_quiet_for_longer_than_a_page_does_not_begin_behind_it(
+    fetch: Fetch, store: Backfills, run: Run
+) -> None:
+    """Else windows before it that wait to be tried again would be called done."""
+    history = History(minutes=(-140, -139, *range(-75, 0)))
+    history.hours = [-180]
+    await plan(store, minutes(-140, -70))
+    await run(history)
+    assert outcome(fetch) == [("done", None)] * 7
+    assert fetch("SELECT count(*) FROM ingest.candles_1m") == [(7,)]
 
 
 async def test_an_empty_page_before_the_listing_is_told_from_one_that_nothing_explains(

@@ -35,7 +35,7 @@ def measured_bytes(url: str, records: Iterator[Row], count: int) -> float:
 @pytest.mark.parametrize("channel", traffic.TRAFFIC)
 def test_the_size_of_a_row(channel: Channel, database_url: str) -> None:
     size = measured_bytes(database_url, traffic.TRAFFIC[channel](ROWS), ROWS)
-    assert size == pytest.approx(row_bytes(channel, depth=20), rel=0.1)
+    assert size == pytest.approx(row_bytes(channel, depth=20), rel=0.15)  # PostgreSQL 18's indexes are a little larger
 
 
 @pytest.mark.parametrize(("depth", "count"), [(5, 20_000), (20, 5_000), (200, 2_000)])

@@ -392,6 +392,34 @@ async def test_a_file_that_went_on_after_its_retention_was_raised_begins_anew(
     assert fetch("SELECT count(*) FROM ingest.trades") == [(1_440,)]
 
 
+async def test_a_file_whose_rows_are_removed_is_read_anew_once_they_would_be_kept(
+    database_url: str, tmp_path: Path, fetch: Fetch
+) -> None:
+    path = packed(tmp_path, lines(dumped(5)))
+    await load(database_url, path)
+    fetch("DELETE FROM ingest.trades")
+    fetch("INSERT INTO ingest.removals VALUES ('trades', to_timestamp(%s), now())", DAY + 86_400)
+    keep_from(fetch, "trades", DAY + 43_200)
+    assert (await load(database_url, path)).known_file  # they would not be kept
+    fetch("UPDATE ingest.policies SET retention = '1 year' WHERE table_name = 'trades'")
+    for known in (False, True):
+        outcome = await load(database_url, path)
+        assert (outcome.written, outcome.known_file) == (Written(5, 0, 0), known)
+        assert stored(fetch) == rows(dumped(5))
+
+
+@pytest.mark.parametrize("cut", [False, True])
+async def test_a_file_that_is_cut_short_does_not_prove_its_day(
+    database_url: str, tmp_path: Path, fetch: Fetch, *, cut: bool
+) -> None:
+    text = lines(dumped(100))
+    path = packed(tmp_path, text[:-30] if cut else text)
+    assert (await load(database_url, path)).written == Written(100 - cut, 0, int(cut))
+    ends = fetch("SELECT from_time, to_time FROM market.fetched")
+    last_ns = dumped(99)[-1].time_ns if cut else (DAY + 86_400) * SECOND - MICROSECOND
+    assert ends == [(moment(DAY * SECOND), moment(last_ns))]
+
+
 async def test_another_kind_of_ids_is_refused(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
     await load(database_url, packed(tmp_path, lines(dumped(5))))
     path = packed(tmp_path, f"0,0.2,50.0,0,0,{DAY}000,False,True\n", name="BTCUSDT-aggTrades")

@@ -54,7 +54,7 @@ async def test_candles_name_their_source(writer: CopyWriter, fetch: Fetch) -> No
 
 
 async def test_order_books_know_their_best(writer: CopyWriter, fetch: Fetch) -> None:
-    batch = [book(), book(time_ns=NOON + MINUTE, bids=())]
+    batch = [book(), book(time_ns=NOON + MINUTE, bids=(), checksum_ok=None)]
     await writer.write(batch)
     rows = fetch("SELECT * FROM market.order_books ORDER BY time")
     best = [

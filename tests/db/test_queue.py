@@ -116,6 +116,20 @@ async def test_a_claim_lasts_until_it_expires_and_can_be_made_longer(make_queue:
     assert not await first.extend(job, 100)
 
 
+async def test_a_claim_is_kept_while_the_work_lasts_and_not_behind_it(fetch: Fetch, make_queue: MakeQueue) -> None:
+    first, second = make_queue(), make_queue()
+    await first.add([ids(1, 10)])
+    (job,) = await first.claim([1], "a", seconds=100)
+    fetch("UPDATE ingest.backfill_jobs SET claimed_until = now()")
+    async with first.keep(job, 0.4):
+        while fetch("SELECT claimed_until < now() FROM ingest.backfill_jobs") == [(True,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    fetch("UPDATE ingest.backfill_jobs SET claimed_until = now() - INTERVAL '1 second'")
+    (taken,) = await claim(second, "b")
+    assert await first.finish(job, Fetched()) is None
+    assert await second.finish(taken, Fetched()) is not None
+
+
 async def test_who_has_lost_its_claim_changes_nothing(fetch: Fetch, make_queue: MakeQueue) -> None:
     first, second = make_queue(), make_queue()
     open_gap(fetch, "trades", (11, 20))

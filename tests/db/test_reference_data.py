@@ -11,7 +11,9 @@ from msgspec import structs
 
 from ingest.errors import Fatal
 from ingest.records import Instrument
+from ingest.status import health as health_now
 from ingest.store import roles
+from ingest.store.database import connect_sync
 from ingest.store.registry import Registry
 from tests.conftest import Fetch
 from tests.db.logins import login
@@ -253,6 +255,29 @@ async def test_a_daemon_that_was_killed_claims_nothing_of_the_time_after(registr
     assert first[1:] == (checked_at, 35)
     assert second[0] > checked_at
     assert second[1:] == (None, 36)
+
+
+async def test_shards_do_not_end_one_anothers_states_and_the_worst_is_shown(
+    registry: Registry, database_url: str, fetch: Fetch
+) -> None:
+    first, second = Registry(database_url, shard="1/2"), Registry(database_url, shard="2/2")
+    shown = "SELECT shard, state, until IS NULL FROM market.exchange_status ORDER BY shard, since"
+    try:
+        await registry.save_health("binance", "online", None, 35, 1.0)
+        fetch("UPDATE ingest.exchange_status SET checked_at = now() - INTERVAL '1 hour'")
+        for _ in range(3):
+            await first.save_health("binance", "degraded", "1 of 9 streams are not delivered", None, None)
+            await second.save_health("binance", "online", None, 30, 1.0)
+        assert fetch(shown) == [("1/1", "online", False), ("1/2", "degraded", True), ("2/2", "online", True)]
+        with connect_sync(database_url, role="test") as connection:
+            assert [(v.exchange, v.state) for v in health_now(connection)] == [("binance", "degraded")]
+            await first.save_health("binance", "stopped", "the daemon ended", None, None)
+            assert [v.state for v in health_now(connection)] == ["online"]  # of those that run
+            await second.save_health("binance", "stopped", "the daemon ended", None, None)
+            assert [v.state for v in health_now(connection)] == ["stopped"]
+    finally:
+        await first.close()
+        await second.close()
 
 
 async def test_venues_have_histories_of_their_own(registry: Registry, fetch: Fetch) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from msgspec import structs
 
+from ingest import events
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Blocked, Rejected, Retryable
 from ingest.exchanges.adapter import Options
@@ -13,6 +14,7 @@ from ingest.exchanges.binance import Binance
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import Rest
 from ingest.records import Instrument
+from ingest.repair import repair as module
 from ingest.repair.ask import Source
 from ingest.repair.repair import PATIENCE_NS, Repair
 from ingest.simulator.venue import Venue, VenueConfig
@@ -66,6 +68,7 @@ async def make_repair(
         dumps: bool = True,
         now: Hand | None = None,
         purposes: tuple[Purpose, ...] = ("repair", "backfill"),
+        emit: events.Emit = events.say,
     ) -> Repair:
         adapter = Binance({"BTCUSDT": 1, "ETHUSDT": 2}, options or Options())
         adapter.limits = structs.replace(  # of this instance alone
@@ -76,7 +79,16 @@ async def make_repair(
         writer = make_writer(url)
         clock = now or Hand()
         return Repair(
-            "binance", rest, adapter, instruments, queues[-1], writer, worker_name=worker, purposes=purposes, now=clock
+            "binance",
+            rest,
+            adapter,
+            instruments,
+            queues[-1],
+            writer,
+            worker_name=worker,
+            purposes=purposes,
+            emit=emit,
+            now=clock,
         )
 
     yield make
@@ -193,6 +205,23 @@ async def test_rows_that_are_stored_already_stay_one_row(fetch: Fetch, make_repa
     assert windows(fetch) == [(11, 20, "done", 0, 10, 0), (15, 25, "done", 0, 5, 6)]
 
 
+async def test_what_it_stored_is_told_a_page_at_a_time(fetch: Fetch, make_repair: MakeRepair) -> None:
+    """For metrics: nothing else counts it."""
+    told: list[events.Event] = []
+    open_gap(fetch, "trades", (11, 35))
+    open_gap(fetch, "candles", times=(open_of(1), open_of(2)))
+    await drain(make_repair(History(latest=60, minutes=(0, 1, 2, 9)), page=20, emit=told.append))
+    assert sorted(told, key=str) == [
+        events.HistoryCommitted("binance", "candles", stored=2, duplicate=0, rejected=0),
+        events.HistoryCommitted("binance", "trades", stored=20, duplicate=0, rejected=0),
+        events.HistoryCommitted("binance", "trades", stored=5, duplicate=0, rejected=0),
+    ]
+    open_gap(fetch, "trades", (30, 39))
+    told.clear()
+    await drain(make_repair(History(latest=60), emit=told.append))
+    assert told == [events.HistoryCommitted("binance", "trades", stored=4, duplicate=6, rejected=0)]
+
+
 async def test_two_workers_fetch_no_window_twice(fetch: Fetch, make_repair: MakeRepair) -> None:
     history = History(latest=500)
     open_gap(fetch, "trades", (1, 200))
@@ -243,6 +272,28 @@ async def test_a_claim_that_expired_is_taken_over_and_its_first_holder_changes_n
     assert gap_rows(fetch) == [gap_row("trades", (11, 20), (at(10), at(21)), "repaired")]
     assert windows(fetch) == [(11, 20, "done", 1, 10, 0)]
     assert rollup_changes(fetch) == [changed("trades", at(11), at(20))]
+
+
+async def test_a_claim_lasts_as_long_as_the_venue_takes(
+    fetch: Fetch, make_repair: MakeRepair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_CLAIM_SECONDS", 1.0)
+    open_gap(fetch, "trades", (11, 20))
+    slow, history = History(latest=60), History(latest=60)
+    slow.answering.clear()
+    stepping = asyncio.create_task(make_repair(slow).step())
+    await slow.asked.wait()
+    other, age = (
+        make_repair(history),
+        "SELECT claimed_until - created_at < INTERVAL '3 seconds' FROM ingest.backfill_jobs",
+    )
+    while fetch(age) == [(True,)]:  # it would have expired twice
+        await drain(other)
+        await asyncio.sleep(0.05)
+    assert history.requests == []
+    slow.answering.set()
+    assert await stepping
+    assert windows(fetch) == [(11, 20, "done", 0, 10, 0)]
 
 
 FORGOTTEN = "the venue's history does not reach back to it"
@@ -463,7 +514,8 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
     history = History(latest=90)
     history.unreadable = {20}
     open_gap(fetch, "trades", (11, 40))
-    repair = make_repair(history)
+    told: list[events.Event] = []
+    repair = make_repair(history, emit=told.append)
     for _ in range(2):
         await drain(repair)
         assert gap_rows(fetch) == [gap_row("trades", (11, 40), (at(10), at(41)), "repairing")]
@@ -482,6 +534,9 @@ async def test_an_id_that_only_came_as_a_bad_row_is_named_after_three_tries(
         (moment(RECEIVED), "binance", "BTC/USDT trades", reason.removeprefix("the venue's rows cannot be read: "))
     ]
     assert b'"price":"-1"' in rejected[0][4]
+    said = [event for event in told if isinstance(event, events.FrameRejected)]
+    why = reason.removeprefix("the venue's rows cannot be read: ")
+    assert said == [events.FrameRejected("binance", why, len(rejected[0][4]))]
 
 
 async def test_a_candle_that_cannot_be_read_is_named(fetch: Fetch, make_repair: MakeRepair) -> None:

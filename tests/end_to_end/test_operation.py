@@ -75,12 +75,13 @@ def test_metrics_and_readiness_of_a_run(venue: Simulator, daemon: Daemon, tmp_pa
     }
     assert health(tmp_path, port=port_of(daemon)) == (0, "")
     found = samples(daemon)
-    assert found["ingest_rows_total", "trades", "binance", "stored"] == daemon.count(
+    assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == daemon.count(
         "SELECT count(*) FROM ingest.trades"
     )
     assert found["ingest_streams", "binance", "live"] == 9
     assert (
-        found["ingest_records_total", "trades", "binance"] >= found["ingest_rows_total", "trades", "binance", "stored"]
+        found["ingest_records_total", "trades", "binance"]
+        >= found["ingest_rows_total", "trades", "binance", "stored", "live"]
     )
     assert found["ingest_receipt_lag_seconds_count", "trades", "binance"] > 0
     assert found["ingest_rest_calls_total", "binance"] > 0
@@ -142,7 +143,8 @@ def test_shards_take_each_symbol_once_and_together_all(venue: Simulator, tmp_pat
         daemons[0].wait_until_committed(venue)
         live = [samples(daemon).get(("ingest_streams", "binance", "live"), 0) for daemon in daemons]
         duplicates = [
-            samples(daemon).get(("ingest_rows_total", "trades", "binance", "duplicate"), 0) for daemon in daemons
+            samples(daemon).get(("ingest_rows_total", "trades", "binance", "duplicate", "live"), 0)
+            for daemon in daemons
         ]
         assert [daemon.stop() for daemon in daemons] == [0, 0, 0]
     finally:

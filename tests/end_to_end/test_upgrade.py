@@ -6,8 +6,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from typer.testing import CliRunner
 
 import ingest.store.migrate as migrations
+from ingest.cli import app
 from ingest.simulator.audit import audit
 from ingest.store.sqlfiles import sql_root
 from tests.end_to_end.processes import Daemon, Simulator, assert_equal
@@ -71,6 +73,11 @@ def test_a_schema_that_breaks_it_is_refused_at_the_start(
     venue: Simulator, tmp_path: Path, database_url: str, next_version: Path
 ) -> None:
     (next_version / "migrations" / "9002_breaks.sql").write_text(f"{migrations.BREAKS}\nDROP TABLE ingest.later;\n")
+    dry = CliRunner().invoke(app, ["migrate", "--dry-run"], env={"DATABASE_URL": database_url})
+    assert dry.stdout.splitlines()[:2] == [
+        "would apply 9001_later.sql",
+        "would apply 9002_breaks.sql, with which earlier programs cannot work: the way back is a backup",
+    ]
     migrations.migrate(database_url)
     daemon = Daemon(tmp_path, venue, database_url)
     assert daemon.process.wait(60) == 2

@@ -1,11 +1,13 @@
 """Exchanges without code of their own: digits through ccxt's handlers, the adapter, its polls. Nothing is fetched."""
 
+import asyncio
 import json
-from collections.abc import Iterator
-from typing import Any, Self
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar, Self
 
 import pytest
 
+from ingest import clock
 from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.book import Book, Need
 from ingest.errors import Blocked, ConfigError, Rejected, Retryable
@@ -36,6 +38,54 @@ def frame(channel: str, **members: Any) -> bytes:
 
 def adapter(exchange: str = "kucoin") -> Any:
     return ccxt_adapter(exchange)({"BTC/USDT": 7}, Options())
+
+
+# Markets
+
+
+class Lister:
+    """As ccxt's client loads markets and hands them on: without `reload` what it has is good for ever."""
+
+    id = "kucoin"
+    listed: ClassVar[list[str]] = []
+    calls = 0
+
+    def __init__(self) -> None:
+        self.markets: dict[str, Any] | None = None
+
+    async def load_markets(self, reload: bool = False) -> None:
+        if reload or not self.markets:
+            Lister.calls += 1
+            self.markets = {symbol: {} for symbol in Lister.listed}
+
+    def set_markets_from_exchange(self, other: "Lister") -> None:
+        self.markets = other.markets
+
+
+async def test_markets_are_asked_for_once_and_again_for_what_was_listed_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = [10 * 3600 * SECOND]
+    monkeypatch.setattr(clock, "monotonic_ns", lambda: now_ns[0])
+    monkeypatch.setattr(Lister, "listed", ["A/B"])
+    monkeypatch.setattr(Lister, "calls", 0)
+    clients, rest_client, session = Clients("kucoin"), Lister(), Lister()
+    await asyncio.gather(*(clients.load_markets(each, ["A/B"]) for each in (rest_client, session, rest_client)))
+    assert (Lister.calls, session.markets) == (1, {"A/B": {}})
+    Lister.listed.append("C/D")
+    for _ in range(13):  # calls that know their symbols, all the while
+        now_ns[0] += 300 * SECOND
+        await clients.load_markets(rest_client, ["A/B"])
+    assert Lister.calls == 1
+    later = Lister()
+    await clients.load_markets(later, ["A/B", "C/D"])
+    assert (Lister.calls, later.markets) == (2, {"A/B": {}, "C/D": {}})
+    await clients.load_markets(rest_client, ["C/D"])
+    assert (Lister.calls, rest_client.markets) == (2, later.markets)
+    Lister.listed.append("E/F")
+    now_ns[0] += 300 * SECOND
+    for _ in range(3):
+        await clients.load_markets(rest_client, ["E/F", "not listed"])
+    assert Lister.calls == 3
+    assert "E/F" in (rest_client.markets or {})
 
 
 # Digits
@@ -293,6 +343,14 @@ def test_polled_trades_come_once_and_from_the_last_one_on() -> None:
     assert poll(venue) == []
 
 
+def test_a_trade_that_is_told_late_is_no_old_one() -> None:
+    """Matching engines that share a tape, or a page that is a moment behind: its time lies before one that was told."""
+    venue = adapter("bitbank")
+    poll(venue, (1, 0), (2, 5), (4, 9))
+    assert [trade.trade_id for trade in poll(venue, (1, 0), (2, 5), (3, 8), (4, 9))] == ["3"]
+    assert [trade.trade_id for trade in poll(venue, (3, 8), (4, 9), (5, 12))] == ["5"]
+
+
 def test_a_page_that_does_not_reach_back_is_told_as_a_gap() -> None:
     venue = adapter("bitbank")
     poll(venue, (1, 0), (2, 5))
@@ -331,7 +389,7 @@ class Stub:
 
 
 class Listed(Clients):
-    async def load_markets(self, client: Any) -> None: ...
+    async def load_markets(self, client: Any, symbols: Collection[str]) -> None: ...
 
 
 def rest(stub: Stub) -> CcxtRest:

@@ -1,5 +1,7 @@
 """Steps and limits of a listing: the venue's digits as plain decimal text, whatever JSON or ccxt make of them."""
 
+import json
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -9,6 +11,7 @@ from ingest.errors import Retryable
 from ingest.exchanges.ccxt_digits import Digits, step_text
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.markets import load_instruments
+from ingest.exchanges.okx import Okx
 
 BINANCE = b"""{"timezone":"UTC","serverTime":1795262400000,"symbols":[{"symbol":"PEPEUSDT","status":"TRADING",
 "baseAsset":"PEPE","baseAssetPrecision":8,"quoteAsset":"USDT","quoteAssetPrecision":8,"isSpotTradingAllowed":true,
@@ -43,7 +46,9 @@ class Counting(Limiter):
 async def test_the_listing_is_within_the_limit_of_all_other_calls() -> None:
     limiter = Counting(6_000, 100)
     await load_instruments("binance", replies={"/api/v3/exchangeInfo": BINANCE}, limiter=limiter)
-    assert limiter.weights == [20]  # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
+    assert limiter.weights == [
+        20
+    ]  # https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints
 
     async def refuse(_: web.Request) -> web.Response:
         return web.Response(status=429, headers={"Retry-After": "40"})
@@ -54,6 +59,24 @@ async def test_the_listing_is_within_the_limit_of_all_other_calls() -> None:
         with pytest.raises(Retryable, match="waiting 40 s"):
             await load_instruments("binance", rest_url=str(server.make_url("/")), limiter=limiter)
     assert limiter.delay_seconds(1, clock.monotonic_ns()) > 20  # every other call waits, too
+
+
+async def test_the_listing_of_okx_has_every_kind_that_its_adapter_translates() -> None:
+    listed = {"SPOT": "BTC-USDT", "SWAP": "BTC-USD-SWAP", "FUTURES": "BTC-USD-261225"}
+    replies = {}
+    for kind, native in listed.items():
+        said = {"instType": kind, "instId": native, "state": "live", "tickSz": "0.1", "lotSz": "1", "minSz": "1"}
+        if kind == "SPOT":
+            said |= {"baseCcy": "BTC", "quoteCcy": "USDT"}
+        else:
+            said |= {"uly": "BTC-USD", "settleCcy": "BTC", "ctType": "inverse", "ctVal": "100", "ctMult": "1"}
+        if kind == "FUTURES":
+            said["expTime"] = "1798185600000"
+        reply = json.dumps({"code": "0", "msg": "", "data": [said]}).encode()
+        replies[f"/api/v5/public/instruments?instType={kind}"] = reply
+    found = await load_instruments("okx", kinds=Okx.kinds, replies=replies)
+    assert {one.native: one.kind for one in found} == dict(zip(listed.values(), Okx.kinds, strict=True))
+    assert [one.symbol for one in found if one.expiry_ns] == ["BTC/USD:BTC-261225"]
 
 
 async def test_numbers_of_places_are_steps() -> None:

@@ -213,8 +213,10 @@ def run(minutes: int, console: Console, *, keep: bool) -> bool:
     for text in told:
         console.print(text, highlight=False)
     slopes = soak.memory.slopes()
-    well = all(each.equal for each in compared) and all(slope < SLOPE_MIB for slope in slopes)
-    if keep and well:
+    if not slopes:
+        console.print("too short to judge the memory by")
+    well = all(each.equal and each.compared for each in compared) and all(slope < SLOPE_MIB for slope in slopes)
+    if keep and well and slopes:
         report.write_between(_BEGIN, _END, [*_HEAD.splitlines(), *soak.rows, "", *(f"- {text}" for text in told)])
     return well
 

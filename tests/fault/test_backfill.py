@@ -230,6 +230,20 @@ def test_trades_take_as_many_calls_as_they_have_pages(past: Past) -> None:
     assert past.calls() == calls
 
 
+@SOME_HOURS
+def test_a_dry_run_counts_the_trades_of_an_instrument_that_the_database_does_not_know(past: Past) -> None:
+    first_us, end_us = past.began_us + 30 * MINUTE_US, past.began_us + 90 * MINUTE_US
+    assert past.run(*candles(past, 30, 90), "--channel", "trades", "--dry-run") == 0, past.log()
+    told = past.venue.ledger.trades("BTCUSDT", 1, past.venue.ledger.summary().symbols[0].first_trade_id - 1)
+    rows = sum(first_us <= row[1] < end_us for row in told)
+    assert rows > 8_000
+    line = next(line for line in past.log().splitlines() if "binance BTC/USDT trades" in line)
+    assert line.split()[3:6] == ["1", f"{-(-rows // 1000) + 4}", f"{rows:,}"]
+    assert past.fetch("SELECT (SELECT count(*) FROM ingest.instruments), count(*) FROM ingest.backfill_jobs") == [
+        (0, 0)
+    ]
+
+
 @A_YEAR
 def test_faults_and_kills_leave_no_trace_in_candles(past: Past) -> None:
     minutes = YEAR_MINUTES if ROUNDS > 2 else 150_000

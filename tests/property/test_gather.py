@@ -30,6 +30,7 @@ class Venue(Binance):
         self.limits = structs.replace(Binance.limits, trades_page=page)
         self.trades = trades
         self.asked = 0
+        self.cut: dict[int, int] = {}  # rows that are left of a page, by its number, from 1
 
     def trades_request(self, _instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
         return Request(f"{start} {end} {limit}", 1)
@@ -40,7 +41,7 @@ class Venue(Binance):
             return list(self.trades[-limit:]), []
         found = [trade for trade in self.trades if trade.time_ns >= start]
         if self.history.upwards:
-            return found[:limit], []  # such venues know no end
+            return found[: self.cut.get(self.asked, limit)], []  # such venues know no end
         return [trade for trade in found if trade.time_ns <= end][-limit:], []
 
     async def fetch(self, request: Request) -> Reply:
@@ -108,3 +109,20 @@ def test_a_history_of_the_latest_trades_tells_where_it_begins() -> None:
     ((absent, why),) = [(each.window, each.why) for each in page.absent]
     assert (why, absent.from_ns, absent.to_ns) == ("forgotten", trades[9].time_ns, trades[40].time_ns - MICROSECOND)
     assert [row.trade_id for row in page.rows if isinstance(row, Trade)] == [str(n) for n in range(41, 92)]
+
+
+@given(cut=st.dictionaries(st.integers(1, 12), st.integers(0, 4), max_size=2), empty=st.booleans())
+def test_pages_that_are_cut_short_pass_nothing_over(cut: dict[int, int], *, empty: bool) -> None:
+    """Also where nothing is left of a page, or but the trade that it overlaps by; two in a row are not believed."""
+    venue = Venue(History(by="time"), [trade(number, 10 * number) for number in range(30)], 5)
+    venue.cut = dict.fromkeys(cut, 0) if empty else cut
+    window = Window(1, "trades", START + 20 * MICROSECOND, START + 250 * MICROSECOND)
+    assert asyncio.run(all_of(venue, window)) == venue.trades[2:26]
+
+
+@pytest.mark.parametrize(("ended_seconds", "calls"), [(9_000, 1), (3_000, 3)])
+def test_where_nothing_follows_is_asked_again_of_times_long_over(ended_seconds: int, calls: int) -> None:
+    venue = Venue(History(by="time"), [], 5)
+    window = Window(1, "trades", START, START + ended_seconds * SECOND)
+    assert asyncio.run(all_of(venue, window)) == []
+    assert venue.asked == calls

@@ -132,21 +132,24 @@ def test_candles(connection: psycopg.Connection, records: list[Candle]) -> None:
 @EXAMPLES
 @given(
     records=st.lists(
-        st.builds(OrderBook, IDS, TIMES, st.none() | TIMES, BIG, LEVELS, LEVELS, st.booleans(), TIMES),
+        st.builds(
+            OrderBook, IDS, TIMES, st.none() | TIMES, BIG, LEVELS, LEVELS, st.booleans(), TIMES,
+            st.none() | st.booleans(),
+        ),
         min_size=1,
         max_size=8,
     )
-)
+)  # fmt: skip
 def test_order_books(connection: psycopg.Connection, records: list[OrderBook]) -> None:
     what = (
         "time, instrument_id, event_time, sequence, bid_prices, bid_amounts, ask_prices, ask_amounts, in_sync,"
-        " received_at"
+        " received_at, checksum_ok"
     )
     assert through_copy(connection, records, what) == [
         (
             moment(b.time_ns), b.instrument_id, moment(b.event_ns), b.sequence,
             *([Decimal(level[side]) for level in levels] for levels in (b.bids, b.asks) for side in (0, 1)),
-            b.in_sync, moment(b.received_ns),
+            b.in_sync, moment(b.received_ns), b.checksum_ok,
         )
         for b in records
     ]  # fmt: skip

@@ -1,10 +1,11 @@
 """The book, case by case: what it shows, what it asks for, and when it says that it does not know."""
 
 import pytest
+from msgspec import structs
 
 from ingest.collect.book import Book, Need, Side
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Options
+from ingest.exchanges.adapter import BookRule, Options
 from ingest.exchanges.binance import Binance
 from ingest.records import BookDelta, BookState
 
@@ -440,3 +441,32 @@ def test_a_side_knows_how_far_a_cut_snapshot_reaches(sign: int) -> None:
     empty = Side(sign)
     assert (empty.edge, len(empty), empty.best(), empty.top(5)) == (None, 0, None, ())
     assert Side(sign, [], 1).edge is None
+
+
+# Checksums
+
+
+def test_a_sample_says_whether_the_venues_checksum_is_ours() -> None:
+    rule = BookRule("stream", checksum=lambda bids, asks: len(bids) + len(asks), checksum_levels=10)
+    it = Book(1, 2, lambda sequence, delta: delta.first == sequence + 1, rule)
+
+    def sampled() -> tuple[bool, bool | None]:
+        row = it.sample(1)
+        return row.in_sync, row.checksum_ok
+
+    assert it.restart(structs.replace(whole(1), checksum=4)) is Need.NOTHING
+    assert sampled() == (True, True)
+    assert it.apply(delta(2, 2, [("8", "5")])) is Need.NOTHING  # it has none
+    assert sampled() == (True, None)
+    assert it.apply(structs.replace(delta(3, 3, [("7", "1")]), checksum=5)) is Need.NOTHING
+    assert sampled() == (True, True)
+    it.desync("the line was lost")  # and the state that was verified is shown still
+    assert sampled() == (False, True)
+    it.restart(structs.replace(whole(4), checksum=4))
+    assert it.apply(structs.replace(delta(5, 5, [("7", "1")]), checksum=4)) is Need.RESYNC
+    assert sampled() == (False, False)
+    assert it.restart(whole(6)) is Need.NOTHING
+    assert sampled() == (True, None)
+    with pytest.raises(Rejected):
+        it.apply(structs.replace(delta(7, 7, [("x", "1")]), checksum=4))
+    assert sampled() == (False, None)

@@ -14,6 +14,7 @@ from ingest.operate.catalogue import METRICS, reference_table
 from ingest.operate.figures import Figures
 from ingest.operate.gauges import Gauges
 from ingest.operate.metrics import Metrics, receipt_lag_ns, shares
+from ingest.pipeline.batch import Batch
 from ingest.pipeline.batcher import Limits
 from ingest.pipeline.pipeline import Pipeline
 from ingest.pipeline.spool import Spool
@@ -57,10 +58,10 @@ def test_a_batch_is_counted_by_exchange_and_channel_and_logged() -> None:
     with capture_logs() as logs:
         metrics.emit(committed(*[trade(1)] * 3, trade(2), duplicate=2))
     found = read(metrics)
-    assert found["ingest_rows_total", "trades", "binance", "stored"] == 1
-    assert found["ingest_rows_total", "trades", "binance", "duplicate"] == 2
-    assert found["ingest_rows_total", "trades", "kraken", "stored"] == 1
-    assert ("ingest_rows_total", "trades", "kraken", "duplicate") not in found
+    assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == 1
+    assert found["ingest_rows_total", "trades", "binance", "duplicate", "live"] == 2
+    assert found["ingest_rows_total", "trades", "kraken", "stored", "live"] == 1
+    assert found["ingest_rows_total", "trades", "kraken", "duplicate", "live"] == 0
     assert found["ingest_batch_rows_sum", "trades"] == 4
     assert found["ingest_copy_seconds_sum", "trades"] == pytest.approx(0.02)
     assert found["ingest_receipt_lag_seconds_sum", "trades", "binance"] == pytest.approx(0.75)
@@ -74,8 +75,37 @@ def test_of_a_large_batch_no_more_than_16_rows_are_looked_at_and_all_are_counted
     metrics = Metrics(INSTRUMENTS)
     metrics.emit(committed(*(trade(1) for _ in range(10_001))))
     found = read(metrics)
-    assert found["ingest_rows_total", "trades", "binance", "stored"] == 10_001
+    assert found["ingest_rows_total", "trades", "binance", "stored", "live"] == 10_001
     assert 1 <= found["ingest_commit_lag_seconds_count", "trades", "binance"] <= 16
+
+
+def test_what_is_to_be_collected_counts_from_0() -> None:
+    """An `increase` over a series that begins at 1 is 0: the alert would miss what is rejected first."""
+    metrics = Metrics(INSTRUMENTS)
+    metrics.expect("kraken", ("trades", "book"))
+    found = read(metrics)
+    rows = sorted(name[1:] for name in found if name[0] == "ingest_rows_total")
+    assert rows == sorted(
+        (channel, "kraken", result, way)
+        for channel, way in (("trades", "live"), ("trades", "repair"), ("book", "live"))
+        for result in ("stored", "duplicate", "rejected")
+    )
+    assert found["ingest_messages_rejected_total", "kraken"] == 0
+    assert found["ingest_gaps_opened_total", "book", "kraken"] == 0
+    assert {value for name, value in found.items() if "kraken" in name} == {0}
+
+
+def test_what_repair_stored_is_counted_apart_from_the_streams() -> None:
+    metrics = Metrics(INSTRUMENTS)
+    with capture_logs() as logs:
+        metrics.emit(events.HistoryCommitted("binance", "trades", stored=7, duplicate=2, rejected=0))
+    rows = {name[1:]: value for name, value in read(metrics).items() if name[0] == "ingest_rows_total"}
+    assert rows == {
+        ("trades", "binance", "stored", "repair"): 7,
+        ("trades", "binance", "duplicate", "repair"): 2,
+        ("trades", "binance", "rejected", "repair"): 0,
+    }
+    assert [line["event"] for line in logs] == ["history.committed"]
 
 
 def test_inputs_that_could_not_be_read_are_no_rows() -> None:
@@ -164,6 +194,21 @@ def test_the_code_has_the_metrics_of_the_catalogue_and_no_other(tmp_path: Path) 
     assert exposed["ingest_database_up",] == 0
 
 
+def test_what_an_earlier_process_left_on_disk_is_as_old_as_it_is(tmp_path: Path) -> None:
+    """Else a daemon that is restarted every ten minutes would never say that its spool is not drained."""
+    with Spool.open(tmp_path, 10_000_000, writers=1, now_ns=lambda: NOW_NS) as spool:
+        spool.append([Batch(Trade, 0, NOW_NS, [trade(1)])])
+
+    def later() -> int:
+        return NOW_NS + 60 * MINUTE
+
+    with Spool.open(tmp_path, 10_000_000, writers=1) as spool:
+        pipeline = Pipeline([], Limits(), spool=spool, now_ns=later)
+        gauges = Gauges({}, pipeline, spool, queue_max_rows=5, now_ns=later)
+        (age,) = (family for family in gauges.collect() if family.name == "ingest_spool_age_seconds")
+        assert age.samples[0].value == 3600
+
+
 def test_the_reference_holds_every_metric() -> None:
     assert reference_table() in REFERENCE.read_text()
 
@@ -173,5 +218,5 @@ def test_names_and_labels_are_as_prometheus_wants_them_and_bounded(name: str) ->
     spec = METRICS[name]
     assert re.fullmatch(r"(ingest|process)_[a-z_]+", name)
     assert (spec.kind == "counter") == name.endswith("_total")
-    assert set(spec.labels) <= {"exchange", "channel", "state", "result", "table", "version", "shard"}
+    assert set(spec.labels) <= {"exchange", "channel", "state", "result", "table", "way", "version", "shard"}
     assert spec.meaning.endswith(".")

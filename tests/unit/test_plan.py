@@ -3,7 +3,8 @@
 from structlog.testing import capture_logs
 
 from ingest.collect.selection import Settings, Subscription, select
-from ingest.exchanges.adapter import Limits
+from ingest.exchanges.adapter import Limits, Options
+from ingest.exchanges.binanceusdm import BinanceUsdm
 from ingest.plan import Glob, Plan, Selection, plan
 from ingest.records import Channel, Instrument
 
@@ -100,3 +101,15 @@ def test_a_venue_that_lists_nothing_is_no_connection() -> None:
     with capture_logs():
         found = plan(settings((("BTC/USDT", "*/EUR"), ("trades",))), LIMITS, [])
     assert (found.streams, found.connections, found.unknown) == (0, 0, ("BTC/USDT", "*/EUR"))
+
+
+def test_streams_that_the_venue_serves_at_different_addresses_share_no_connection() -> None:
+    """Of Binance USDⓈ-M depth and bookTicker at one, the rest at another, and open interest by REST."""
+    futures = BinanceUsdm({}, Options())
+    wanted = Settings("binanceusdm", (Subscription(("BTC/USDT:USDT",), ("trades", "book", "open_interest")),))
+    assert plan(wanted, futures.limits, None, futures).connections == 2
+    of_globs = Settings("binanceusdm", (Subscription(("*:USDT",), ("quotes", "book", "candles")),))
+    found = plan(of_globs, futures.limits, None, futures)
+    assert (found.streams, found.connections, found.expanded) == (0, 2, False)
+    polled = Settings("binanceusdm", (Subscription(("*:USDT",), ("open_interest",)),))
+    assert plan(polled, futures.limits, None, futures).connections == 0

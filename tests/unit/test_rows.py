@@ -130,12 +130,14 @@ def test_candles() -> None:
 
 
 def test_order_books() -> None:
-    full = OrderBook(7, NOON, NOON + 1_000, 9, (("3", "1"), ("2", "0.10")), (("4", "2"),), True, NOON)
+    full = OrderBook(7, NOON, NOON + 1_000, 9, (("3", "1"), ("2", "0.10")), (("4", "2"),), True, NOON, True)
+    wrong = msgspec.structs.replace(full, in_sync=False, checksum_ok=False)
     empty = OrderBook(7, NOON, None, None, (), (), False, NOON)
     time = b"2026-11-21 12:00:00.000000+00"
-    assert encode_order_books([full, empty]) == (
-        time + b"\t7\t2026-11-21 12:00:00.000001+00\t9\t{3,2}\t{1,0.10}\t{4}\t{2}\tt\t" + time + b"\n"
-        + time + b"\t7\t\\N\t\\N\t{}\t{}\t{}\t{}\tf\t" + time + b"\n"
+    assert encode_order_books([full, wrong, empty]) == (
+        time + b"\t7\t2026-11-21 12:00:00.000001+00\t9\t{3,2}\t{1,0.10}\t{4}\t{2}\tt\t" + time + b"\tt\n"
+        + time + b"\t7\t2026-11-21 12:00:00.000001+00\t9\t{3,2}\t{1,0.10}\t{4}\t{2}\tf\t" + time + b"\tf\n"
+        + time + b"\t7\t\\N\t\\N\t{}\t{}\t{}\t{}\tf\t" + time + b"\t\\N\n"
     )  # fmt: skip
 
 
