@@ -26,6 +26,7 @@ from tests.db.history import (
     RECEIVED,
     Hand,
     History,
+    assert_rollup_changes,
     at,
     candle_of,
     changed,
@@ -113,11 +114,14 @@ async def test_trades_are_fetched_by_id_and_their_gap_is_closed(fetch: Fetch, ma
     await drain(make_repair(history, page=10))
     assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
     assert gap_rows(fetch) == [gap_row("trades", (11, 35), (at(10), at(36)), "repaired")]
-    assert rollup_changes(fetch) == [
-        changed("trades", at(11), at(20)),
-        changed("trades", at(21), at(30)),
-        changed("trades", at(31), at(35)),
-    ]
+    assert_rollup_changes(
+        fetch,
+        [
+            changed("trades", at(11), at(20)),
+            changed("trades", at(21), at(30)),
+            changed("trades", at(31), at(35)),
+        ],
+    )
     assert history.requests == [
         ("historicalTrades", 11, 10),
         ("historicalTrades", 21, 10),
@@ -138,10 +142,13 @@ async def test_candles_are_fetched_by_minute_and_quiet_minutes_are_covered(
     await drain(make_repair(history, page=4))
     assert stored_candles(fetch) == [candle_row(candle_of(minute)) for minute in (1, 2, 4, 5)]
     assert gap_rows(fetch) == [gap_row("candles", None, (open_of(1), open_of(7)), "repaired")]
-    assert rollup_changes(fetch) == [
-        changed("candles", open_of(1), open_of(4)),
-        changed("candles", open_of(5), open_of(5)),
-    ]
+    assert_rollup_changes(
+        fetch,
+        [
+            changed("candles", open_of(1), open_of(4)),
+            changed("candles", open_of(5), open_of(5)),
+        ],
+    )
     assert history.requests == [("klines", 1, 4), ("klines", 5, 3)]
 
 
@@ -271,7 +278,7 @@ async def test_a_claim_that_expired_is_taken_over_and_its_first_holder_changes_n
     assert await stepping
     assert gap_rows(fetch) == [gap_row("trades", (11, 20), (at(10), at(21)), "repaired")]
     assert windows(fetch) == [(11, 20, "done", 1, 10, 0)]
-    assert rollup_changes(fetch) == [changed("trades", at(11), at(20))]
+    assert_rollup_changes(fetch, [changed("trades", at(11), at(20))])
 
 
 async def test_a_claim_lasts_as_long_as_the_venue_takes(
@@ -326,9 +333,7 @@ async def test_what_the_venue_has_forgotten_is_named_and_the_rest_is_fetched(
         (61, 70, "done", 0, 10, 0),
         (71, 75, "done", 0, 5, 0),
     ]
-    assert rollup_changes(fetch) == [
-        changed("trades", at(n), at(m)) for n, m in ((46, 50), (51, 60), (61, 70), (71, 75))
-    ]
+    assert_rollup_changes(fetch, [changed("trades", at(n), at(m)) for n, m in ((46, 50), (51, 60), (61, 70), (71, 75))])
 
 
 async def test_what_is_stored_of_a_forgotten_part_is_not_named(
@@ -396,7 +401,7 @@ async def test_ids_that_the_venue_skips_are_named_each(fetch: Fetch, make_repair
         gap_row("trades", (33, 33), (at(32), at(34)), "unrecoverable", SKIPPED),
         gap_row("trades", (34, 40), (at(34), at(41)), "repaired"),
     ]
-    assert rollup_changes(fetch) == [changed("trades", at(11), at(40))]
+    assert_rollup_changes(fetch, [changed("trades", at(11), at(40))])
 
 
 async def test_ids_that_come_at_the_second_try_were_not_skipped(fetch: Fetch, make_repair: MakeRepair) -> None:
@@ -431,7 +436,7 @@ async def test_history_that_trails_the_stream_is_waited_for_and_progress_is_kept
     assert history.requests == [("historicalTrades", 11, 30), ("historicalTrades", 26, 15)]
     assert stored_trades(fetch) == expected(*map(trade_of, range(11, 41)))
     assert gap_rows(fetch) == [gap_row("trades", (11, 40), (at(10), at(41)), "repaired")]
-    assert rollup_changes(fetch) == [changed("trades", at(11), at(25)), changed("trades", at(26), at(40))]
+    assert_rollup_changes(fetch, [changed("trades", at(11), at(25)), changed("trades", at(26), at(40))])
 
 
 def delay_seconds(fetch: Fetch) -> float:
@@ -483,7 +488,7 @@ async def test_candles_that_trail_are_waited_for_and_named_after_the_patience(
         gap_row("candles", None, (open_of(1), open_of(2)), "repaired"),
         gap_row("candles", None, (open_of(3), open_of(5)), "unrecoverable", reason),
     ]
-    assert rollup_changes(fetch) == [changed("candles", open_of(1), open_of(2))]
+    assert_rollup_changes(fetch, [changed("candles", open_of(1), open_of(2))])
 
 
 async def test_a_minute_that_is_not_over_is_waited_for(fetch: Fetch, make_repair: MakeRepair) -> None:

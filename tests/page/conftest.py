@@ -50,14 +50,16 @@ class Viewer:
         self.page.wait_for_function(script, arg=argument)
 
     def text(self, selector: str) -> str:
-        return self.page.locator(selector).inner_text()
+        text: str = self.page.locator(selector).inner_text()  # without Playwright, mypy knows no types of it
+        return text
 
     def wait_for_text(self, selector: str, part: str) -> None:
         self.until("([s, part]) => document.querySelector(s)?.innerText.includes(part)", [selector, part])
 
     def stream(self, name: str) -> str | None:
         """A stream's state as the page has it: `binance BTC/USDT trades`."""
-        return self.page.locator(f'[data-stream="{name}"]').get_attribute("data-state")
+        state: str | None = self.page.locator(f'[data-stream="{name}"]').get_attribute("data-state")
+        return state
 
     def wait_for_stream(self, name: str, state: str) -> None:
         self.until('([n, s]) => document.querySelector(`[data-stream="${n}"]`)?.dataset.state === s', [name, state])
