@@ -17,8 +17,8 @@ from ingest.errors import ConfigError, Exit
 from ingest.records import CandleSource, Instrument, Reject
 from ingest.store.copy_writer import CopyWriter
 from tests.conftest import Fetch
-from tests.db.ledger import Ledger
 from tests.db.history import assert_rollup_changes
+from tests.db.ledger import Ledger
 from tests.db.support import (
     BTC,
     NOON,
