@@ -65,6 +65,7 @@ def test_a_database_that_turns_read_only_for_a_while_loses_nothing(venue: Simula
     assert_equal(audit(daemon.database_url, venue.ledger, since=venue.since, depth=20))
 
 
+@pytest.mark.long
 def test_what_passed_while_the_daemon_was_down_is_named_and_fetched(
     venue: Simulator, tmp_path: Path, database_url: str
 ) -> None:

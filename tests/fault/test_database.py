@@ -16,6 +16,7 @@ from tests.fault.line import Line
 from tests.fault.stage import PATIENCE_SECONDS, block
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_from_the_first_trade_on_and_again_later(
     stage: Set, line: Line, database_url: str
 ) -> None:

@@ -48,6 +48,7 @@ def test_history_that_trails_is_waited_for(stage: Set) -> None:
     assert (trades.named, candles.named) == (0, 0)
 
 
+@pytest.mark.long
 def test_what_history_has_forgotten_is_named_exactly(stage: Set) -> None:
     it = stage(collect=block(["BTC/USDT", "ETH/USDT"]))
     it.start_live(6)

@@ -46,6 +46,7 @@ def test_all_is_committed(stage: Set) -> None:
     assert (trades.named, candles.named) == (0, 0)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("venue", [LOAD], indirect=True)
 def test_what_a_stalled_database_does_not_take_is_on_disk(stage: Set, line: Line, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url, extra="[shutdown]\ndeadline_seconds = 1.0\n")

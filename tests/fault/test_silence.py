@@ -68,6 +68,7 @@ def test_a_subscription_that_is_dropped_in_silence(stage: Set, fault: StreamFaul
     assert silent == [("trades",)]
 
 
+@pytest.mark.long
 def test_trades_that_are_acknowledged_and_never_sent(stage: Set) -> None:
     it = stage(silence_seconds=QUIET, collect=block(["BTC/USDT"]))
     it.venue.fault(Mute(symbol="BTC/USDT", stream="trade"))
