@@ -64,7 +64,7 @@ class Maintenance:
         backoff, forbidden = Backoff(first_seconds=5.0, cap_seconds=300.0), False
         try:
             while True:
-                seconds = self._every_seconds / 3
+                pause = 0.0
                 try:
                     done = await self.step()
                     backoff.reset()
@@ -73,14 +73,14 @@ class Maintenance:
                 except Forbidden as error:
                     if not forbidden:
                         log.warning("maintenance.forbidden", error=str(error))
-                    forbidden, seconds = True, _FORBIDDEN_SECONDS
+                    forbidden, pause = True, _FORBIDDEN_SECONDS
                 except IngestError as error:
                     log.warning("maintenance.failed", error=str(error), remedy="it is tried again; see `ingest doctor`")
-                    seconds = max(seconds, backoff.next_seconds())
+                    pause = backoff.next_seconds()
                 except Exception:
                     log.exception("maintenance.crashed")
-                    seconds = max(seconds, backoff.next_seconds())
-                await asyncio.sleep(seconds)
+                    pause = backoff.next_seconds()
+                await asyncio.sleep(max(self._every_seconds / 3, pause))
         finally:
             await self.close()
 

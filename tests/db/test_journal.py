@@ -24,6 +24,7 @@ def logging_as_configured() -> Iterator[None]:
     before, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     log.configure("debug", "json")
+    structlog.configure(cache_logger_on_first_use=False)  # else loggers that are used here stay as they are for ever
     yield
     structlog.configure(**before)
     root.handlers[:] = handlers
