@@ -225,6 +225,7 @@ async def test_a_cancelled_import_goes_on_where_it_stood(database_url: str, tmp_
     assert fetch("SELECT count(*) FROM ingest.gaps") == [(0,)]
 
 
+@pytest.mark.long
 def test_a_killed_import_goes_on_where_it_stood(database_url: str, tmp_path: Path, fetch: Fetch) -> None:
     path = packed(tmp_path, lines(dumped(400_000, step_us=100)))
     arguments = [sys.executable, "-m", "ingest", "import", str(path), "--exchange", "binance", "--workers", "1"]

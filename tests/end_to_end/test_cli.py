@@ -108,6 +108,7 @@ def test_check_config_says_that_a_venue_is_away(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.long
 def test_symbols_are_asked_of_the_venue_that_is_configured(venue: Simulator, tmp_path: Path) -> None:
     (tmp_path / "ingest.toml").write_text(f'[exchanges.binance]\nrest_url = "{venue.url}"\n')
     found = ingest("symbols", "binance", "B*", "--json", folder=tmp_path)

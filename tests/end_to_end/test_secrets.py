@@ -311,6 +311,7 @@ def program(folder: Path, name: str, script: str) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_no_process_of_a_demo_has_the_password_in_its_arguments(database_url: str, environ: dict[str, str]) -> None:
     password = urlsplit(database_url).password
     if not password or len(password) < 8:

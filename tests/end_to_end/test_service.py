@@ -340,6 +340,7 @@ def deliver_and_compare(start: Start, venue: Simulator, line: Line) -> None:
     assert_equal(audit(line.direct_url, venue.ledger, since=venue.since, depth=20))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "away", [pytest.param(Proxy.refuse, marks=pytest.mark.long), Proxy.mute], ids=["refuses", "silent"]
 )

@@ -37,6 +37,7 @@ def test_a_database_that_is_away_from_the_first_trade_on_and_again_later(
     assert [row for row in it.gaps() if row[0] == "trades"] == [], "what is on disk is not missing"
 
 
+@pytest.mark.long
 def test_a_line_that_stalls_breaks_and_says_nothing(stage: Set, line: Line, database_url: str) -> None:
     it = stage(line.url, direct_url=database_url, collect=block(["BTC/USDT", "ETH/USDT"]))
     it.start_live(6)

@@ -12,7 +12,7 @@ CUTS = [Drop("close"), Drop("abort"), Drop("mid_frame")]
 BOOKS_MENDED = "SELECT count(*) FROM ingest.gaps WHERE channel = 'book' AND to_time IS NOT NULL"
 
 
-@pytest.mark.parametrize("cuts", [7, pytest.param(18, marks=pytest.mark.long)])
+@pytest.mark.parametrize("cuts", [5, pytest.param(18, marks=pytest.mark.long)])
 def test_many_cuts_lose_nothing(stage: Set, cuts: int) -> None:
     it = stage(collect=block(["BTC/USDT"]), ping_seconds=1.0)
     it.start_live(3)
