@@ -62,6 +62,7 @@ def test_a_wrong_key_is_named_with_its_line_and_the_right_spelling(tmp_path: Pat
     assert 'did you mean "depth"?' in result.stderr
 
 
+@pytest.mark.long
 def test_check_config_asks_the_venue_when_told_to(venue: Simulator, tmp_path: Path) -> None:
     (tmp_path / "ingest.toml").write_text(
         '[[collect]]\nexchange = "binance"\nsymbols = ["BTC/USDT", "[ES]*/USDT"]\nchannels = ["trades"]\n'

@@ -208,7 +208,7 @@ class ForwardingProxy(Proxy):
 
 
 @pytest.fixture(
-    params=[Proxy, ForwardingProxy, pytest.param(None, marks=pytest.mark.long)],
+    params=[pytest.param(Proxy, marks=pytest.mark.long), ForwardingProxy, pytest.param(None, marks=pytest.mark.long)],
     ids=["refuses", "refuses websockets", "away"],
 )
 def proxy(request: pytest.FixtureRequest) -> Iterator[str]:

@@ -324,6 +324,7 @@ def test_of_a_range_across_the_edge_of_retention_the_kept_part_is_fetched(past: 
     past.assert_candles("BTC/USDT", 0, 590)
 
 
+@pytest.mark.long
 @A_YEAR
 async def test_a_venue_that_never_answers_is_given_up_and_asked_again(
     past: Past, monkeypatch: pytest.MonkeyPatch
