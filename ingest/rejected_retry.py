@@ -21,7 +21,7 @@ from ingest.clock import MINUTE
 from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Rejected
 from ingest.exchanges import adapter_of
-from ingest.exchanges.adapter import Adapter
+from ingest.exchanges.adapter import Adapter, Bad
 from ingest.records import CHANNEL_OF, Candle, CandleSource, Figure, Instrument, Quote, Row, Ticker, Trade
 from ingest.store import database
 from ingest.store.copy_writer import CopyWriter, Written
@@ -197,6 +197,9 @@ def read(held: Held, venue: Venue | None) -> Sequence[Row]:
         if rows is None:
             raise Rejected(str(error)) from error
         return rows
+    for event in events:
+        if isinstance(event, Bad):
+            raise Rejected(event.reason)
     return [event for event in events if isinstance(event, Trade | Candle | Quote | Ticker | Figure)]
 
 

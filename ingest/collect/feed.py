@@ -18,7 +18,7 @@ from ingest.collect.ledger import Account, Ledger
 from ingest.collect.silence import FLOOR_NS
 from ingest.collect.ticks import Ticks
 from ingest.errors import Rejected, Retryable
-from ingest.exchanges.adapter import Ack, Adapter, Ignored, Shutdown, Skipped
+from ingest.exchanges.adapter import Ack, Adapter, Bad, Ignored, Shutdown, Skipped
 from ingest.records import (
     BookDelta,
     BookState,
@@ -145,9 +145,7 @@ class Feed:
         try:
             return self._route(adapter.decode(frame, received_ns), adapter, received_ns)
         except Rejected as error:
-            found = adapter.stream_of(frame)
-            self.reject(frame, str(error), received_ns, self.ledger.name_of(found))
-            self._doubt(found, str(error), received_ns)
+            self._lose(adapter, frame, str(error), received_ns)
             return None
 
     def take_reply(self, adapter: Adapter, url: str, body: bytes, received_ns: int) -> None:
@@ -197,6 +195,9 @@ class Feed:
                 controls.append(event)
             elif isinstance(event, Skipped):
                 self._skipped(event, received_ns)
+            elif isinstance(event, Bad):
+                self._lose(adapter, event.payload, event.reason, received_ns)
+                idle += 1
             elif isinstance(event, Reject):
                 self._put((event,))
                 idle += 1
@@ -263,6 +264,12 @@ class Feed:
         run = self.ledger.accounts[stream.instrument_id, stream.channel].run
         last = None if run is None else run.last
         return 0 if last is None else max(0, now_ns // clock.MINUTE - last) + 1
+
+    def _lose(self, adapter: Adapter, frame: bytes, reason: str, now_ns: int) -> None:
+        """A frame cannot be used, or a row of one."""
+        found = adapter.stream_of(frame)
+        self.reject(frame, reason, now_ns, self.ledger.name_of(found))
+        self._doubt(found, reason, now_ns)
 
     def _doubt(self, found: tuple[int, Channel] | None, reason: str, now_ns: int) -> None:
         """A frame was lost. Ids and sequences will show what it held; of what has none, a moment may be missing."""

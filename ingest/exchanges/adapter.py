@@ -119,7 +119,19 @@ class Skipped(Struct, frozen=True):
     reason: str
 
 
-Event = Trade | Candle | Quote | Ticker | Figure | Reject | BookDelta | BookState | Skipped | Ack | Ignored | Shutdown
+class Bad(Struct, frozen=True):
+    """One row that cannot be used, with the reason; the other rows are good.
+
+    `payload` is that row of a REST reply; as an event of `decode`, a frame that holds it alone.
+    """
+
+    reason: str
+    payload: bytes
+
+
+Event = (
+    Trade | Candle | Quote | Ticker | Figure | Reject | BookDelta | BookState | Skipped | Ack | Bad | Ignored | Shutdown
+)
 
 
 class Subscription(Struct, frozen=True):
@@ -136,13 +148,6 @@ class Request(Struct, frozen=True):
     url: str
     weight: int
     headers: tuple[tuple[str, str], ...] = ()
-
-
-class Bad(Struct, frozen=True):
-    """One row of a REST reply that cannot be used, with the reason; the other rows are good."""
-
-    reason: str
-    payload: bytes
 
 
 class Options(Struct, frozen=True):
@@ -217,7 +222,10 @@ class Adapter(Protocol):
         return
 
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
-        """Translate one frame. Raises `Rejected` for a shape or a value that it does not know."""
+        """Translate one frame. Raises `Rejected` for a shape or a value that it does not know.
+
+        Of a frame of several rows each bad one is a `Bad`, where others are good.
+        """
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
         """Whose frame this is, as far as one that cannot be decoded still tells: (instrument id, channel)."""

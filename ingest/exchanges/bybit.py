@@ -43,6 +43,7 @@ from ingest.exchanges.adapter import (
     Request,
     Subscription,
 )
+from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
     BookState,
@@ -203,13 +204,11 @@ class Bybit(Adapter):
         handler = self._by_head.get(frame[:_HEAD])
         try:
             return self._other(frame, received_ns) if handler is None else handler(frame, received_ns)
-        except KeyError as error:
-            raise Rejected(f"unknown symbol: {error}") from error
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
+        except (Rejected, KeyError, ValueError, RecursionError) as error:
             number, channel = self.stream_of(frame) or (0, None)
             if channel in _SHARED:
                 self._tickers.pop(number, None)  # it may have been a delta, which is lost now
-            raise Rejected(f"malformed frame: {error}") from error
+            return row_by_row(self.decode, frame, received_ns, error, "data")
 
     def _trades(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         ids, suffix, rows = self._ids, self._suffix, _decode_trades(frame).data

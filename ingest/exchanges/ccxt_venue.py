@@ -34,6 +34,7 @@ from ingest.exchanges.adapter import (
 from ingest.exchanges.ccxt_offer import Offer, offer
 from ingest.exchanges.ccxt_polls import Polls
 from ingest.exchanges.ccxt_rows import Counter, candle, event_of, trade
+from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
     BookState,
@@ -122,13 +123,22 @@ class Ccxt(Adapter):
         if self.refusal is not None:
             reason, self.refusal = self.refusal, None
             raise Rejected(reason)
+        try:
+            return self._events(frame, received_ns)
+        except Rejected as error:
+            return row_by_row(self.decode, frame, received_ns, error, "rows")
+
+    def _events(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         found = _decoded(frame)
         instrument_id = self._ids.get(found.symbol)
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {found.symbol!r}")
         if isinstance(found, frames.Trades):
-            good, bad = _trades(found, instrument_id, self._counters.setdefault(instrument_id, Counter()), received_ns)
-            return [*good, *self._rejects(found.symbol, "trades", bad, received_ns)] or _EMPTY
+            counter = self._counters.setdefault(instrument_id, Counter())
+            good, bad = _trades(found, instrument_id, counter, received_ns)
+            if bad and not good:
+                raise Rejected(bad[0].reason)
+            return [*good, *bad] or _EMPTY
         if isinstance(found, frames.Candles):
             return self._candles(instrument_id, found.rows, received_ns) or _EMPTY
         if isinstance(found, frames.Book):
@@ -138,8 +148,8 @@ class Ccxt(Adapter):
     def _candles(self, instrument_id: int, rows: Sequence[frames.CandleRow], received_ns: int) -> Sequence[Event]:
         """The candle before is closed when one opens after it: it is as its last message said."""
         events: list[Event] = []
-        for row in rows:
-            new = candle(instrument_id, row, CandleSource.OPEN, received_ns)
+        candles = [candle(instrument_id, row, CandleSource.OPEN, received_ns) for row in rows]
+        for new in candles:
             before = self._open.get(instrument_id)
             if before is not None and new.time_ns < before.time_ns:
                 events.append(Ignored("candle: closed before"))

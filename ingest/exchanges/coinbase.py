@@ -20,7 +20,7 @@ Every time is cut to microseconds: trades have no finer ones.
 import re
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 
@@ -42,6 +42,8 @@ from ingest.exchanges.adapter import (
     Request,
     Subscription,
 )
+from ingest.exchanges.coinbase_topics import CHANNELS_OF, ROWS, SUBSCRIBED_AS, named, request, streamed_name
+from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
     BookState,
@@ -68,21 +70,8 @@ _TRADES_PAGE = 1000
 _CANDLES_PAGE = 300  # the page says 350, yet refuses some requests for so many
 _BOOK_MAX = 1000
 
-_SUBSCRIBED_AS: dict[Channel, str] = {
-    "trades": "market_trades",
-    "book": "level2",
-    "quotes": "ticker",
-    "ticker": "ticker",
-}
-_CHANNELS_OF: dict[str, tuple[Channel, ...]] = {
-    "market_trades": ("trades",),
-    "l2_data": ("book",),
-    "ticker": ("quotes", "ticker"),
-}
 _CHANNELS_OFFERED: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
 _ID_SPACES: dict[Channel, str] = {"trades": "trade", "candles": "minute", "book": "connection"}  # else its time
-_NAMED = re.compile(rb'"channel":\s*"([a-z0-9_]+)"')
-_PRODUCT = re.compile(rb'"product_id":\s*"([^"]+)"')
 
 _trade_id = attrgetter("trade_id")
 _NEVER = -1  # no frame and no state of a book has this number
@@ -125,7 +114,7 @@ class Coinbase(Adapter):
         self._rest_url = (options.rest_url or REST_URL).rstrip("/")
         self._history_url = (options.rest_url or HISTORY_URL).rstrip("/")
         self._ws_url = (options.ws_url or WS_URL).rstrip("/")
-        self._served: dict[Channel, dict[str, tuple[int, ...]]] = {channel: {} for channel in _SUBSCRIBED_AS}
+        self._served: dict[Channel, dict[str, tuple[int, ...]]] = {channel: {} for channel in SUBSCRIBED_AS}
         self._renamed = False  # whether frames name some instrument otherwise than `instrument_ids`
         self._subscribed = False  # else frames are a recording's: all are translated
         self._unanswered: dict[int, tuple[str, set[str]]] = {}
@@ -157,26 +146,26 @@ class Coinbase(Adapter):
         self._subscribed = True
         asked: dict[str, list[Stream]] = {"heartbeats": []}
         for stream in streams:
-            product, served = wire.streamed_name(stream.instrument), self._served[stream.channel]
+            product, served = streamed_name(stream.instrument), self._served[stream.channel]
             served[product] = tuple(dict.fromkeys((*served.get(product, ()), stream.instrument_id)))
             self._renamed |= product != stream.instrument.native
-            asked.setdefault(_SUBSCRIBED_AS[stream.channel], []).append(stream)
+            asked.setdefault(SUBSCRIBED_AS[stream.channel], []).append(stream)
         subscriptions = []
         for request_id, (name, part) in enumerate(asked.items(), first_request_id):
-            products = list(dict.fromkeys(wire.streamed_name(stream.instrument) for stream in part))
+            products = list(dict.fromkeys(streamed_name(stream.instrument) for stream in part))
             self._unanswered[request_id] = (name, set(products))
-            subscriptions.append(Subscription(request_id, wire.request("subscribe", name, products), tuple(part)))
+            subscriptions.append(Subscription(request_id, request("subscribe", name, products), tuple(part)))
         return subscriptions
 
     def topic(self, stream: Stream) -> str:
-        return wire.streamed_name(stream.instrument)
+        return streamed_name(stream.instrument)
 
     def resubscribe(self, stream: Stream, first_request_id: int) -> list[Subscription]:
-        name, products = _SUBSCRIBED_AS[stream.channel], [wire.streamed_name(stream.instrument)]
+        name, products = SUBSCRIBED_AS[stream.channel], [streamed_name(stream.instrument)]
         self._unanswered[first_request_id + 1] = (name, set(products))
         return [
-            Subscription(first_request_id, wire.request("unsubscribe", name, products), ()),
-            Subscription(first_request_id + 1, wire.request("subscribe", name, products), (stream,)),
+            Subscription(first_request_id, request("unsubscribe", name, products), ()),
+            Subscription(first_request_id + 1, request("subscribe", name, products), (stream,)),
         ]
 
     def recorded(self, said: str) -> None:
@@ -211,13 +200,30 @@ class Coinbase(Adapter):
                 events = self._tickers(message, received_ns)
             else:
                 events = self._acks(message) if isinstance(message, wire.SubscriptionsFrame) else _HEARTBEAT
-        except KeyError as error:
-            self._next = _NEVER if broken else number + 1  # it was none of ours
-            raise Rejected(f"unknown symbol: {error}") from error
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
-            raise Rejected(f"malformed frame: {error}") from error
+        except (Rejected, KeyError, ValueError, RecursionError) as error:
+            if isinstance(error, KeyError) and not broken:
+                self._next = number + 1  # it was none of ours
+            return self._row_by_row(frame, received_ns, expected, error)
         self._next = number + 1
         return [*broken, *events] if broken else events or _EMPTY
+
+    def _row_by_row(self, frame: bytes, received_ns: int, expected: int | None, error: Exception) -> Sequence[Event]:
+        """Of trades and tickers. Where a row is good the frame's number is known: it is not a missing one."""
+        follows, rows = self._next, ROWS.get(named(frame)[0], ())
+
+        def decode(part: bytes, now_ns: int) -> Sequence[Event]:
+            self._next = None  # all of them have the frame's number
+            return self.decode(part, now_ns)
+
+        try:
+            events = row_by_row(decode, frame, received_ns, error, *rows)
+            number = wire.decode_other(frame).sequence_num or 0
+        except Rejected:
+            self._next = follows
+            raise
+        broken = () if expected is None or expected == number else self._break(number, received_ns)
+        self._next = number + 1
+        return [*broken, *(reversed(events) if "trades" in rows else events)]
 
     def _trades(self, message: wire.TradesFrame, received_ns: int) -> Sequence[Event]:
         events, ids = message.events, self._ids
@@ -321,11 +327,11 @@ class Coinbase(Adapter):
         return delta.previous == sequence
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
-        named, products = _NAMED.search(frame), set(_PRODUCT.findall(frame))
-        channels = _CHANNELS_OF.get(named[1].decode(), ()) if named else ()
+        name, products = named(frame)
+        channels = CHANNELS_OF.get(name, ())
         if len(products) != 1:
             return None
-        product = products.pop().decode(errors="replace")
+        product = products.pop()
         if self._subscribed:
             found = [(number, channel) for channel in channels for number in self._served[channel].get(product, ())]
         else:
@@ -341,15 +347,10 @@ class Coinbase(Adapter):
     # REST history
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
-        try:
-            parts = urlsplit(url)
-        except ValueError as error:
-            raise Rejected(f"malformed URL: {error}") from error
-        product, _, path = parts.path.removeprefix(_MARKET).removeprefix("/products/").rpartition("/")
-        if path not in ("candles", "ticker", "trades"):
-            return (Ignored(f"REST {path}: not collected"),)
-        if path == "candles" and "ONE_MINUTE" not in parse_qs(parts.query).get("granularity", ()):
-            return (Ignored("candle: not 1m"),)
+        asked = wire.asked(url, _MARKET)
+        if isinstance(asked, Ignored):
+            return (asked,)
+        path, product = asked
         instrument_id = self._ids.get(product)
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {product!r}")
@@ -387,7 +388,7 @@ class Coinbase(Adapter):
     def trades_request(self, instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
         """`after` is the id behind the page: the newest trade of it is the one before."""
         params = {"limit": min(limit, _TRADES_PAGE)} | ({} if end is None else {"after": end + 1})
-        path = f"products/{wire.streamed_name(instrument)}/trades"
+        path = f"products/{streamed_name(instrument)}/trades"
         return Request(f"{self._history_url}/{path}?{urlencode(params)}", 1, _FRESH)
 
     def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:

@@ -5,20 +5,20 @@ only what is used is declared, so that the venue may add fields. Pages are named
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-import orjson
 from msgspec import Meta, Struct
 
 from ingest import digits
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Rejected
-from ingest.exchanges.adapter import Bad
-from ingest.records import BookState, Candle, CandleSource, Instrument, Quote, Side, Ticker, Trade
+from ingest.exchanges.adapter import Bad, Ignored
+from ingest.records import BookState, Candle, CandleSource, Quote, Side, Ticker, Trade
 
 _EARLIEST = "2009-01-01T00:00:00"  # before the first trade of any of this
 _EARLIEST_NS = 1_230_768_000 * SECOND
@@ -178,7 +178,7 @@ class BookReply(Struct, gc=False):
 
 # Numbers come as text or as numbers, by endpoint: not strict means both, for those that are declared as numbers.
 decode_frame = msgspec.json.Decoder(Frame, strict=False).decode
-decode_other = msgspec.json.Decoder(Other).decode
+decode_other = msgspec.json.Decoder(Other, strict=False).decode
 _decode_trade_entry = msgspec.json.Decoder(TradeEntry, strict=False).decode
 _decode_trade = msgspec.json.Decoder(TradeReply, strict=False).decode
 _decode_candle = msgspec.json.Decoder(CandleReply, strict=False).decode
@@ -326,12 +326,15 @@ def ticker(instrument_id: int, data: TickerEntry, at_ns: int, received_ns: int) 
     return Ticker(instrument_id, at_ns, last or None, *best, *day, received_ns)
 
 
-def streamed_name(instrument: Instrument) -> str:
-    """How frames name it: most `-USDC` products are another name of the `-USD` one, and frames know only that."""
-    return str(orjson.loads(instrument.info).get("alias") or instrument.native)
-
-
-def request(action: str, name: str, products: Sequence[str]) -> str:
-    """Heartbeats are of no product."""
-    message = {"type": action, "channel": name} | ({"product_ids": products} if products else {})
-    return orjson.dumps(message).decode()
+def asked(url: str, market: str) -> tuple[str, str] | Ignored:
+    """What a recorded reply answers: (the last part of its path, a product). Raises Rejected for no URL."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Rejected(f"malformed URL: {error}") from error
+    product, _, path = parts.path.removeprefix(market).removeprefix("/products/").rpartition("/")
+    if path not in ("candles", "ticker", "trades"):
+        return Ignored(f"REST {path}: not collected")
+    if path == "candles" and "ONE_MINUTE" not in parse_qs(parts.query).get("granularity", ()):
+        return Ignored("candle: not 1m")
+    return path, product

@@ -43,6 +43,7 @@ from ingest.exchanges.adapter import (
     Subscription,
 )
 from ingest.exchanges.kraken_minutes import Minutes
+from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
     BookState,
@@ -221,10 +222,8 @@ class Kraken(Adapter):
                     events = (Ignored(kind.__struct_config__.tag),)
             except msgspec.ValidationError as error:  # an answer, or wrong
                 events = self._answer(frame, received_ns, error)
-        except KeyError as error:
-            raise Rejected(f"unknown symbol: {error}") from error
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
-            raise Rejected(f"malformed frame: {error}") from error
+        except (Rejected, KeyError, ValueError, RecursionError) as error:
+            events = row_by_row(self.decode, frame, received_ns, error, "data")
         if self._venue_ns >= self._minutes.due_ns:
             return [*self._minutes.over(self._venue_ns), *events]
         return events

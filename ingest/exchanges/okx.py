@@ -42,7 +42,8 @@ from ingest.exchanges.adapter import (
     Shutdown,
     Subscription,
 )
-from ingest.exchanges.okx_topics import CHANNELS, TOPICS, argument_of, named
+from ingest.exchanges.okx_topics import CHANNELS, ROWS, TOPICS, argument_of, named
+from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
     BookState,
@@ -183,10 +184,8 @@ class Okx(Adapter):
     def decode(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         try:
             return self._by_name.get(frame[_NAMED], self._other)(frame, received_ns) or _EMPTY
-        except KeyError as error:
-            raise Rejected(f"unknown symbol: {error}") from error
-        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
-            raise Rejected(f"malformed frame: {error}") from error
+        except (Rejected, KeyError, ValueError, RecursionError) as error:
+            return row_by_row(self.decode, frame, received_ns, error, *ROWS.get(wire.named(frame)[0], ("data",)))
 
     def _trades(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         """Of `trades` an aggregate of one is that trade itself, and so was each before there were counts."""

@@ -15,6 +15,8 @@ TOPICS: dict[Channel, str] = {
     "liquidations": "liquidation-orders",
 }
 CHANNELS: dict[str, Channel] = {"trades": "trades", **{topic: channel for channel, topic in TOPICS.items()}}
+ROWS = {"liquidation-orders": ("data", "details")}
+"""Where the rows of a frame are, if not in `data` itself."""
 _INSTRUMENT_TYPES = {"swap": "SWAP", "future": "FUTURES"}
 
 

@@ -12,7 +12,7 @@ from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.collect.book import Book, Need
 from ingest.errors import Blocked, ConfigError, Rejected, Retryable
 from ingest.exchanges import adapter_of
-from ingest.exchanges.adapter import Ignored, Options, Skipped
+from ingest.exchanges.adapter import Bad, Ignored, Options, Skipped
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.ccxt_client import Clients, close
 from ingest.exchanges.ccxt_digits import Digits, decode_json, exact, text_of
@@ -22,7 +22,7 @@ from ingest.exchanges.ccxt_offer import client_class, offer
 from ingest.exchanges.ccxt_rest import CcxtRest
 from ingest.exchanges.ccxt_venue import ccxt_adapter
 from ingest.exchanges.limiter import Limiter
-from ingest.records import BookState, CandleSource, Instrument, Reject, Stream, Trade
+from ingest.records import BookState, CandleSource, Instrument, Stream, Trade
 
 NOW_NS = 1_795_262_400 * SECOND
 NOW_MS = NOW_NS // MILLISECOND
@@ -291,9 +291,26 @@ def test_a_bad_row_costs_itself_alone_and_can_be_read_again() -> None:
     good, *bad = adapter().decode(frame("trades", rows=rows), NOW_NS)
     assert good == Trade(7, NOW_NS, "1", "buy", "1", "2", NOW_NS)
     assert [each.reason for each in bad] == ["trade: price '-1', amount '2'", f"absurd time: {NOW_MS * 9}"]
-    assert all(isinstance(each, Reject) and each.stream == "BTC/USDT trades" for each in bad)
-    (again,) = adapter().decode(bad[0].payload, NOW_NS)
-    assert isinstance(again, Reject)
+    assert all(isinstance(each, Bad) and adapter().stream_of(each.payload) == (7, "trades") for each in bad)
+    with pytest.raises(Rejected, match="trade: price '-1'"):
+        adapter().decode(bad[0].payload, NOW_NS)
+
+
+def test_a_row_of_another_shape_costs_itself_alone() -> None:
+    rows = [["1", NOW_MS, "buy", "1", "2"], ["2", "now", "buy", "1", "2"], ["3", NOW_MS, "buy", "1", "2"]]
+    first, bad, last = adapter().decode(frame("trades", rows=rows), NOW_NS)
+    assert (first.trade_id, last.trade_id) == ("1", "3")
+    assert (type(bad), bad.payload) == (Bad, frame("trades", rows=rows[1:2]))
+
+
+def test_a_bad_candle_does_not_take_the_closed_one_before_it_along() -> None:
+    venue, minute = adapter(), MINUTE // MILLISECOND
+    opens = NOW_MS // minute * minute
+    rows: list[list[Any]] = [[opens - minute * back, "1", "2", "1", "2", "5"] for back in (3, 2, 1)]
+    venue.decode(frame("candles", rows=rows[:1]), NOW_NS)
+    closed, _, bad = venue.decode(frame("candles", rows=[rows[1], [opens, "x", *rows[2][2:]]]), NOW_NS)
+    assert (closed.time_ns, closed.source) == (rows[0][0] * MILLISECOND, CandleSource.STREAM)
+    assert isinstance(bad, Bad)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b'{"channel":"other"}', b'{"channel":"trades","symbol":"X/Y","rows":[]}'])

@@ -22,7 +22,7 @@ from ingest.clock import MINUTE, SECOND
 from ingest.collect.feed import Feed, Wants
 from ingest.errors import Rejected, Retryable
 from ingest.exchanges import ADAPTERS, adapter_of
-from ingest.exchanges.adapter import Ack, Adapter, Event, Ignored, Options, Request, Shutdown, Skipped
+from ingest.exchanges.adapter import Ack, Adapter, Bad, Event, Ignored, Options, Request, Shutdown, Skipped
 from ingest.exchanges.limiter import Limiter
 from ingest.records import (
     CHANNEL_OF,
@@ -42,7 +42,7 @@ from ingest.records import (
 from ingest.store.rows import TABLES
 from tests.exchanges.evidence import THROUGH_CCXT, VENUES, Recording, Sample, Step, Venue, ids
 
-EVENTS = (*CHANNEL_OF, BookDelta, BookState, Ack, Ignored, Reject, Shutdown, Skipped)
+EVENTS = (*CHANNEL_OF, BookDelta, BookState, Ack, Bad, Ignored, Reject, Shutdown, Skipped)
 WORDS = ("side",)  # fields of rows that are text and no figure
 MUTANTS = 60
 SEED = 20_261_121
