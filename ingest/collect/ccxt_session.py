@@ -226,7 +226,11 @@ class CcxtSession:
         try:
             frame = frames.made(channel, symbol, result, self._depth)
         except _MADE_OF_ERRORS as error:
-            self._reject_result(channel, symbol, result, error)
+            if isinstance(result, list) and len(result) > 1:  # of rows, of which an odd one costs only itself
+                for row in result:
+                    self._make(channel, symbol, [row])
+            else:
+                self._reject_result(channel, symbol, result, error)
             return
         self._deliver(frame)
 
