@@ -66,6 +66,10 @@ _SHUTDOWN = (Shutdown(),)
 _OPEN_CANDLE = (Ignored("candle: still open"),)
 _ONE_SIDED = (Ignored("quote: a side of the book is empty"),)
 _OTHER_INTERVAL = (wire.OTHER_INTERVAL,)
+_PARTIAL_DEPTH = (Ignored("partial depth: channel not collected"),)  # of 5, 10 or 20 levels, and of no symbol
+_ROLLING = ("1hTicker", "4hTicker", "1dTicker")
+_NOT_COLLECTED = ("24hrMiniTicker", "avgPrice", "referencePrice", "blockTrade", *_ROLLING)
+_OF_ALL_MARKETS = ("24hrMiniTicker", "24hrTicker", *_ROLLING)
 
 
 class Binance(Adapter):
@@ -174,7 +178,9 @@ class Binance(Adapter):
 
     def _decode_other(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         message = orjson.loads(frame)
-        data = message.get("data", message) if isinstance(message, dict) else None
+        data = message.get("data", message) if isinstance(message, dict) else message
+        if isinstance(data, list):
+            return (wire.of_all_markets(data, _OF_ALL_MARKETS),)
         if not isinstance(data, dict):
             raise Rejected("the frame is not an object")
         event = data.get("e")
@@ -182,12 +188,14 @@ class Binance(Adapter):
             return self._event(msgspec.convert(data, wire.Frame), received_ns)
         if event == "serverShutdown":
             return _SHUTDOWN
-        if event in ("24hrMiniTicker", "avgPrice"):
+        if event in _NOT_COLLECTED:
             return (Ignored(f"{event}: channel not collected"),)
         if event is None and not data.keys().isdisjoint("bBaA"):
             return self._quote(msgspec.convert(data, wire.QuoteFrame), received_ns)
         if event is None and not data.keys().isdisjoint(("result", "error", "code")):
             return (wire.ack(msgspec.convert(data, wire.Answer)),)
+        if event is None and data.keys() >= {"lastUpdateId", "bids", "asks"}:
+            return _PARTIAL_DEPTH
         raise Rejected(f"unknown event: {str(event)[:40]!r}")
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:

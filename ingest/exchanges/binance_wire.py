@@ -6,7 +6,7 @@ add fields. Pages are named in `binance`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ STREAM_NAME_MAX = 64  # bytes of a combined frame within which its stream is nam
 _STREAM_NAME = re.compile(rb'"stream":\s*"([^"@]+)@([A-Za-z0-9_@]+)"')
 
 OTHER_INTERVAL = Ignored("candle: not 1m")
+_NOT_OURS = Ignored("answer: to no request of ours")
 
 Id = Annotated[int, Meta(ge=0, le=BIGINT_MAX)]
 
@@ -117,7 +118,7 @@ class QuoteFrame(Struct, gc=False):
 class Answer(Struct, gc=False):
     """To a request: `result` is null when it was accepted. Errors come flat or in `error`, mostly without id."""
 
-    id: int | None = None
+    id: int | str | None = None  # any text may be one: ours are integers
     result: list[str] | bool | UnsetType | None = UNSET
     code: int | None = None
     msg: str | None = None
@@ -276,14 +277,23 @@ def ticker(instrument_id: int, data: TickerFrame, received_ns: int) -> Ticker:
     return Ticker(instrument_id, time_ns(data.E, received_ns), *texts, received_ns)
 
 
-def ack(answer: Answer) -> Ack:
+def ack(answer: Answer) -> Ack | Ignored:
     """An answer without an id cannot be told apart from others: it is the connection's, id 0."""
-    error = answer.error or answer
-    if error.code is not None or error.msg is not None:
-        return Ack(answer.id or 0, f"{error.code}: {error.msg}")
-    if answer.result is UNSET:
+    error, request_id = answer.error or answer, answer.id or 0
+    failed = error.code is not None or error.msg is not None
+    if answer.result is UNSET and not failed:
         raise Rejected("malformed frame: an answer that says nothing")
-    return Ack(answer.id or 0)
+    if isinstance(request_id, str):
+        return _NOT_OURS
+    return Ack(request_id, f"{error.code}: {error.msg}" if failed else None)
+
+
+def of_all_markets(rows: Sequence[object], events: Collection[str]) -> Ignored:
+    """What streams such as `!ticker@arr` bring: a list of events of many markets, of these kinds."""
+    found = {str(row.get("e")) if isinstance(row, dict) else "" for row in rows}
+    if len(found) != 1 or not found <= {*events}:
+        raise Rejected("the frame is not an object")
+    return Ignored(f"{found.pop()} of all markets: channel not collected")
 
 
 def subscriptions(topics: Mapping[str, Sequence[Stream]], first_request_id: int) -> list[Subscription]:

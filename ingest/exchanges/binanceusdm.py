@@ -47,6 +47,7 @@ WS_URL = "wss://fstream.binance.com"
 _decode_combined, _trade, _delta, _quote = wire.decode_combined, spot.trade, wire.delta, spot.quote
 _AggTradeFrame, _DepthFrame, _QuoteFrame = spot.AggTradeFrame, wire.DepthFrame, wire.QuoteFrame
 _time_ns = spot.time_ns
+_STREAM_NAME_MAX = spot.STREAM_NAME_MAX
 
 _BOOK_LEVELS = 1000  # the most there is: a book of 500 is asked for twice as cheaply, and four times as often
 _OPEN_INTEREST_SECONDS = 60.0
@@ -75,7 +76,12 @@ _ONE_SIDED = (Ignored("quote: a side of the book is empty"),)
 _UNFILLED = (Ignored("liquidation: nothing is filled yet"),)
 _NOTHING_ASKED = (Ignored("markPriceUpdate: nothing in it is subscribed"),)
 _SINGLE_TRADE = (Ignored("trade: not documented, and mixed with fills of the insurance fund"),)
-_NOT_COLLECTED = ("24hrMiniTicker", "continuous_kline", "compositeIndex", "contractInfo", "assetIndexUpdate")
+_OTHER_DEPTH = (Ignored("depthUpdate: not the changes of the whole book"),)
+_NOT_COLLECTED = (
+    *("24hrMiniTicker", "continuous_kline", "compositeIndex", "contractInfo", "assetIndexUpdate"),
+    *("EquityUpdate", "CommodityUpdate"),  # of `tradingSession`
+)
+_OF_ALL_MARKETS = ("24hrMiniTicker", "24hrTicker", "markPriceUpdate", "assetIndexUpdate")
 
 
 class BinanceUsdm(Adapter):
@@ -156,18 +162,20 @@ class BinanceUsdm(Adapter):
                 return (_trade(self._ids[data.s], data, received_ns),)  # type: ignore[arg-type, union-attr]
             if kind is _QuoteFrame:
                 return self._quote(data, received_ns)  # type: ignore[arg-type]
-            return self._event(data, received_ns)
+            return self._event(data, frame, received_ns)
         except KeyError as error:
             raise Rejected(f"unknown symbol: {error}") from error
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors, and name the field
             raise Rejected(f"malformed frame: {error}") from error
 
-    def _event(self, data: wire.Frame, received_ns: int) -> Sequence[Event]:
+    def _event(self, data: wire.Frame, frame: bytes, received_ns: int) -> Sequence[Event]:
         if isinstance(data, _AggTradeFrame):
             return (_trade(self._ids[data.s], data, received_ns),)
         if isinstance(data, _QuoteFrame):
             return self._quote(data, received_ns)
         if isinstance(data, _DepthFrame):
+            if frame.find(b"@depth@", 0, _STREAM_NAME_MAX) < 0 and wire.OTHER_DEPTH.search(frame, 0, _STREAM_NAME_MAX):
+                return _OTHER_DEPTH
             return (_delta(self._ids[data.s], data, received_ns),)
         if isinstance(data, spot.KlineFrame):
             return self._kline(data, received_ns)
@@ -206,12 +214,14 @@ class BinanceUsdm(Adapter):
 
     def _decode_other(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         message = orjson.loads(frame)
-        data = message.get("data", message) if isinstance(message, dict) else None
+        data = message.get("data", message) if isinstance(message, dict) else message
+        if isinstance(data, list):
+            return (spot.of_all_markets(data, _OF_ALL_MARKETS),)
         if not isinstance(data, dict):
             raise Rejected("the frame is not an object")
         event = data.get("e")
         if event in wire.TAGS:
-            return self._event(msgspec.convert(data, wire.Frame), received_ns)
+            return self._event(msgspec.convert(data, wire.Frame), frame, received_ns)
         if event == "trade":
             return _SINGLE_TRADE
         if event == "serverShutdown":  # documented for spot

@@ -4,6 +4,7 @@ Names and order of fields are the wire's, as in `binance_wire`, which has what b
 `binanceusdm`.
 """
 
+import re
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,11 @@ from ingest.records import BookDelta, Funding, Liquidation, MarkPrice, OpenInter
 
 _INFINITY = float("inf")
 _FUNDING_AHEAD_NS = 30 * 86_400 * SECOND  # hours as a rule; of a contract that is about to be listed, days
+OTHER_DEPTH = re.compile(rb'"stream":\s*"[^"@]+@(depth\d|rpiDepth)')
+"""Streams whose frames look like those of the whole book: its best 5, 10 or 20 levels, and with orders that are hidden.
+
+…/websocket-market-streams/Partial-Book-Depth-Streams, …/Diff-Book-Depth-Streams-RPI
+"""
 _SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
 
 

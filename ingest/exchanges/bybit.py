@@ -43,6 +43,7 @@ from ingest.exchanges.adapter import (
     Request,
     Subscription,
 )
+from ingest.exchanges.bybit_topics import CHANNELS, SHARED, TOPICS, named, not_collected
 from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
@@ -62,16 +63,7 @@ WS_URL = "wss://stream.bybit.com"
 Category = Literal["spot", "linear", "inverse"]
 
 _SPOT: tuple[Channel, ...] = ("trades", "candles", "book", "quotes", "ticker")
-_SHARED: tuple[Channel, ...] = ("ticker", "funding", "open_interest", "mark_price")  # of one topic
-_LINEAR: tuple[Channel, ...] = (*_SPOT, *_SHARED[1:], "liquidations")
-_TOPICS: dict[Channel, str] = {  # beside the book's, which is named by its depth
-    "trades": "publicTrade.",
-    "candles": "kline.1.",
-    "quotes": "orderbook.1.",
-    **dict.fromkeys(_SHARED, "tickers."),
-    "liquidations": "allLiquidation.",
-}
-_CHANNELS: dict[str, Channel] = {topic: channel for channel, topic in reversed(_TOPICS.items())}
+_LINEAR: tuple[Channel, ...] = (*_SPOT, *SHARED[1:], "liquidations")
 _ID_SPACES: dict[Channel, str] = {"trades": "execId", "candles": "minute", "book": "seq", "quotes": "seq"}
 _NONE: Promise = "none"
 _UNKNOWN = ":?"  # of the key of an instrument, while it is not known what the connection is of
@@ -95,6 +87,7 @@ _NO_SNAPSHOT = (Ignored("ticker: a delta without its snapshot"),)
 _NO_FIGURES = (Ignored("ticker: nothing that is collected"),)
 _OPEN_CANDLE = (Ignored("candle: still open"),)
 _OTHER_INTERVAL = (Ignored("candle: not 1m"),)
+_NOT_COLLECTED = (Ignored("topic not collected"),)
 _PONG = (Ignored("pong"),)
 
 
@@ -169,7 +162,7 @@ class Bybit(Adapter):
         topics: dict[str, list[Stream]] = {}
         for stream in streams:
             topics.setdefault(self.topic(stream), []).append(stream)
-            if stream.channel in _SHARED:
+            if stream.channel in SHARED:
                 self._wanted.setdefault(stream.instrument_id, set()).add(stream.channel)
         size = _ARGS_PER_REQUEST[self._serve(streams[0])] if streams else 1
         names = list(topics)
@@ -196,7 +189,7 @@ class Bybit(Adapter):
         return category
 
     def topic(self, stream: Stream) -> str:
-        return _TOPICS.get(stream.channel, self._book_topic) + stream.instrument.native
+        return TOPICS.get(stream.channel, self._book_topic) + stream.instrument.native
 
     # Frames
 
@@ -205,8 +198,10 @@ class Bybit(Adapter):
         try:
             return self._other(frame, received_ns) if handler is None else handler(frame, received_ns)
         except (Rejected, KeyError, ValueError, RecursionError) as error:
+            if not_collected(frame):
+                return _NOT_COLLECTED
             number, channel = self.stream_of(frame) or (0, None)
-            if channel in _SHARED:
+            if channel in SHARED:
                 self._tickers.pop(number, None)  # it may have been a delta, which is lost now
             return row_by_row(self.decode, frame, received_ns, error, "data")
 
@@ -233,7 +228,7 @@ class Bybit(Adapter):
         return (BookDelta(number, seq, seq, previous, data.b, data.a, at_ns, received_ns),)
 
     def _quote(self, number: int, message: wire.Book, at_ns: int, received_ns: int) -> Sequence[Event]:
-        if not message.topic.startswith(_TOPICS["quotes"]):
+        if not message.topic.startswith(TOPICS["quotes"]):
             return _OTHER_DEPTH
         if message.type != "snapshot":
             raise Rejected("quote: a delta, and level 1 has snapshots only")
@@ -255,7 +250,7 @@ class Bybit(Adapter):
                 return _NO_SNAPSHOT
             data = wire.merged(known, new)
         rate, interest = (new.fundingRate, new.nextFundingTime), (new.openInterest, new.openInterestValue)
-        wanted = self._wanted.get(number, _SHARED)
+        wanted = self._wanted.get(number, SHARED)
         found: list[Event | None] = []
         if "ticker" in wanted:
             found.append(wire.ticker(number, data, at_ns, received_ns))
@@ -272,9 +267,9 @@ class Bybit(Adapter):
 
     def _candles(self, frame: bytes, received_ns: int) -> Sequence[Event]:
         message = wire.decode_klines(frame)
-        if not message.topic.startswith(_TOPICS["candles"]):
+        if not message.topic.startswith(TOPICS["candles"]):
             return _OTHER_INTERVAL
-        number = self._ids[message.topic.removeprefix(_TOPICS["candles"]) + self._suffix]
+        number = self._ids[message.topic.removeprefix(TOPICS["candles"]) + self._suffix]
         return [
             wire.candle(number, row, CandleSource.STREAM if row.confirm else CandleSource.OPEN, received_ns)
             for row in message.data
@@ -298,12 +293,12 @@ class Bybit(Adapter):
         return (wire.ack(message),)
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
-        topic, native = wire.named(frame) or ("", "")
+        topic, native = named(frame) or ("", "")
         number = self._ids.get(native + self._suffix)
-        channel = _CHANNELS.get(topic, "book" if topic == self._book_topic else None)
+        channel = CHANNELS.get(topic, "book" if topic == self._book_topic else None)
         if channel == "ticker" and number is not None:  # or another of the several that share it: one can be named
-            wanted = self._wanted.get(number, _SHARED)
-            channel = next(channel for channel in _SHARED if channel in wanted)
+            wanted = self._wanted.get(number, SHARED)
+            channel = next(channel for channel in SHARED if channel in wanted)
         return None if number is None or channel is None else (number, channel)
 
     # The book

@@ -15,7 +15,7 @@ from msgspec import Meta, Raw, Struct, field, structs
 from ingest import digits
 from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.errors import Rejected, Retryable
-from ingest.exchanges.adapter import Ack, Bad
+from ingest.exchanges.adapter import Ack, Bad, Ignored
 from ingest.records import (
     BookState,
     Candle,
@@ -33,8 +33,8 @@ _EARLIEST_MS = 1_230_768_000_000  # 2009: before the first trade of any of this
 _LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
 _FUNDED_WITHIN_NS = 366 * 86_400 * SECOND
 _INFINITY = float("inf")
-_TOPIC_MAX = 256  # bytes of a message within which its topic is named
-_TOPIC = re.compile(rb'"topic":\s*"([A-Za-z]+\.(?:\d+\.)?)([^".]+)"')
+_OUR_ID = re.compile(r"[0-9]{1,18}")
+_NOT_OURS = Ignored("answer: to no request of ours")
 _PASSING = (429, 10000, 10006, 10016, 10018, 10429)
 """Codes of what may pass by itself: timeouts, restarts, too many calls (https://bybit-exchange.github.io/docs/v5/error)."""
 
@@ -385,15 +385,10 @@ def liquidation(instrument_id: int, row: LiquidationRow, received_ns: int) -> Li
 # Answers
 
 
-def ack(answer: Other) -> Ack:
-    """A request is accepted or refused as a whole. What bears no id of ours is the connection's: 0."""
+def ack(answer: Other) -> Ack | Ignored:
+    """A request is accepted or refused as a whole. What bears no id is the connection's: 0; any text may be one."""
     if answer.success is None:
         raise Rejected("malformed frame: neither a topic nor an answer")
-    request_id = whole(answer.req_id) if answer.req_id else 0
-    return Ack(request_id, None if answer.success else answer.ret_msg or "refused without a word")
-
-
-def named(frame: bytes) -> tuple[str, str] | None:
-    """(topic up to its symbol, native symbol) of a message, as far as it tells."""
-    found = _TOPIC.search(frame, 0, _TOPIC_MAX)
-    return None if found is None else (found[1].decode(), found[2].decode(errors="replace"))
+    if answer.req_id and not _OUR_ID.fullmatch(answer.req_id):
+        return _NOT_OURS
+    return Ack(int(answer.req_id or 0), None if answer.success else answer.ret_msg or "refused without a word")

@@ -22,10 +22,11 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import msgspec
 import orjson
-from msgspec import Struct, structs
+from msgspec import structs
 
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Rejected
+from ingest.exchanges import kraken_rest as rest
 from ingest.exchanges import kraken_wire as wire
 from ingest.exchanges.adapter import (
     Ack,
@@ -43,6 +44,7 @@ from ingest.exchanges.adapter import (
     Subscription,
 )
 from ingest.exchanges.kraken_minutes import Minutes
+from ingest.exchanges.kraken_names import rest_names, websocket_name
 from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
@@ -81,19 +83,13 @@ _CHANNELS: dict[bytes, Channel] = {topic.encode(): channel for channel, topic in
 _ID_SPACES: dict[Channel, str] = {"trades": "trade", "candles": "minute", "book": "message"}
 _TOPIC = re.compile(rb'"channel":\s*"(\w+)"')
 _SYMBOL = re.compile(rb'"symbol":\s*"([^"]+)"')
-_NAMES = {"XBT": "BTC", "XDG": "DOGE"}  # of the listing, as the websocket calls them
 
 _OPEN_CANDLE = Ignored("candle: still open")
 _OTHER_INTERVAL = Ignored("candle: not 1m")
 _ONE_SIDED = Ignored("quote: a side of the book is empty")
 _EMPTY = (Ignored("nothing in it"),)
+_LEVEL3 = (Ignored("level3: channel not collected"),)
 _PARTLY = (Ignored("subscription: acknowledged in part"),)
-
-
-class _Listed(Struct):
-    """What is needed of an instrument's own description."""
-
-    wsname: str = ""
 
 
 class Kraken(Adapter):
@@ -140,15 +136,7 @@ class Kraken(Adapter):
 
     @staticmethod
     def key(instrument: Instrument) -> str:
-        """The websocket's name (`BTC/USD`): the listing's `wsname`, which still says XBT and XDG.
-
-        Not the unified symbol, which ccxt gives other names where coins share one (Kraken's LUNA is its LUNC).
-        """
-        try:
-            name = msgspec.json.decode(instrument.info, type=_Listed).wsname or instrument.symbol
-        except msgspec.DecodeError:
-            name = instrument.symbol
-        return "/".join(_NAMES.get(part, part) for part in name.split("/"))
+        return websocket_name(instrument)
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
         return tuple(_TOPICS)
@@ -282,6 +270,8 @@ class Kraken(Adapter):
 
     def _answer(self, frame: bytes, received_ns: int, wrong: msgspec.ValidationError) -> Sequence[Event]:
         answer = wire.decode_answer(frame)
+        if answer.channel == "level3":  # single orders, for which a key is asked
+            return _LEVEL3
         if answer.time_out:
             self._see(_time_ns(answer.time_out, received_ns))
         request_id, error = answer.req_id or 0, answer.error or answer.Error
@@ -321,7 +311,7 @@ class Kraken(Adapter):
         return self._get("Depth", instrument, count=_rest_depth(depth))
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
-        return wire.book_state(body, instrument_id, _rest_depth(depth), received_ns)
+        return rest.book_state(body, instrument_id, _rest_depth(depth), received_ns)
 
     # REST history
 
@@ -336,8 +326,8 @@ class Kraken(Adapter):
     def decode_candles(
         self, body: bytes, instrument_id: int, received_ns: int, source: CandleSource, *, as_of_ns: int
     ) -> tuple[list[Candle], list[Bad]]:
-        candles, bad = wire.rows(
-            body, wire.decode_ohlc_row, lambda row: wire.candle_of_row(instrument_id, row, source, received_ns)
+        candles, bad = rest.rows(
+            body, rest.decode_ohlc_row, lambda row: rest.candle_of_row(instrument_id, row, source, received_ns)
         )
         return [candle for candle in candles if candle.time_ns + MINUTE <= as_of_ns], bad
 
@@ -345,7 +335,7 @@ class Kraken(Adapter):
         return self._get("Trades", instrument, count=1)
 
     def decode_latest_trade(self, body: bytes) -> int | None:
-        found, bad = wire.rows(body, wire.decode_trade_row, lambda row: row.trade_id)
+        found, bad = rest.rows(body, rest.decode_trade_row, lambda row: row.trade_id)
         if bad:
             raise Rejected(bad[0].reason)
         return max(found, default=None)
@@ -356,7 +346,7 @@ class Kraken(Adapter):
         return self._get("Trades", instrument, since=since, count=min(limit, _TRADES))
 
     def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:
-        return wire.rows(body, wire.decode_trade_row, lambda row: wire.trade_of_row(instrument_id, row, received_ns))
+        return rest.rows(body, rest.decode_trade_row, lambda row: rest.trade_of_row(instrument_id, row, received_ns))
 
     def decode_reply(self, url: str, body: bytes, received_ns: int) -> Sequence[Event]:
         try:
@@ -370,7 +360,7 @@ class Kraken(Adapter):
         if path == "OHLC" and parameters.get("interval", ["1"]) != ["1"]:
             return (_OTHER_INTERVAL,)
         pair = parameters.get("pair", [""])[0]
-        instrument_id = next((number for key, number in self._ids.items() if pair in _rest_names(key)), None)
+        instrument_id = next((number for key, number in self._ids.items() if pair in rest_names(key)), None)
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {pair!r}")
         records: Sequence[Trade] | Sequence[Candle]
@@ -389,11 +379,3 @@ class Kraken(Adapter):
 def _rest_depth(depth: int) -> int:
     """Levels of a REST snapshot for a book of `depth`: four times as deep, as far as the venue goes."""
     return 100 if depth <= 25 else 500
-
-
-def _rest_names(key: str) -> set[str]:
-    """What REST may call the pair: `BTC/USD` is XXBTZUSD, and `DOT/USD` DOTUSD."""
-    old = {new: name for name, new in _NAMES.items()}
-    base, _, quote = ("/".join(old.get(part, part) for part in key.split("/"))).partition("/")
-    names = {f"{a}{base}{b}{quote}" for a in ("", "X", "Z") for b in ("", "X", "Z")}
-    return {key, f"{base}/{quote}", *names}

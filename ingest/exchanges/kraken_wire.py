@@ -8,36 +8,27 @@ Pages are named in `kraken`.
 
 import re
 from binascii import crc32
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from ingest import digits
-from ingest.clock import MICROSECOND, MILLISECOND, MINUTE, SECOND
-from ingest.errors import Rejected, Retryable
-from ingest.exchanges.adapter import Bad
-from ingest.records import BookState, Candle, CandleSource, Levels, Quote, Side, Ticker, Trade
+from ingest.clock import MICROSECOND, MINUTE, SECOND
+from ingest.errors import Rejected
+from ingest.records import Candle, CandleSource, Levels, Quote, Side, Ticker, Trade
 
-_EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
-_LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
+EARLIEST_NS = 1_230_768_000 * SECOND  # 2009: before the first trade of any of this
+LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
 _INFINITY = float("inf")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _datetime = datetime.fromisoformat
 _ONE_MICROSECOND, _ONE_MILLISECOND = timedelta(microseconds=1), timedelta(milliseconds=1)
 _EXPONENT = re.compile(r"\d{1,40}(\.\d{1,40})?[eE][+-]?\d{1,2}")
 _TOKENS_KEPT = 65_536
-_BUSY = (
-    "EAPI:Rate limit",
-    "EGeneral:Too many requests",
-    "EGeneral:Temporary lockout",
-    "EGeneral:Internal",
-    "EService:",
-)
-
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 Crc = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Kind = Literal["snapshot", "update"]
@@ -130,8 +121,9 @@ class Instruments(Struct, tag_field="channel", tag="instrument", gc=False):
 
 
 class Answer(Struct, gc=False):
-    """To a request, one for each symbol of it; or an error that no request is named with."""
+    """To a request, one for each symbol of it; or an error that no request is named with; or of another channel."""
 
+    channel: str = ""
     method: str = ""
     req_id: int | None = None
     success: bool | None = None
@@ -140,57 +132,10 @@ class Answer(Struct, gc=False):
     time_out: str = ""
 
 
-class Reply(Struct, gc=False):
-    """Of REST: `result` holds the rows under the pair's name, and `last` beside them."""
-
-    error: list[str]
-    result: dict[str, msgspec.Raw] = {}
-
-
-class TradeRow(Struct, array_like=True, gc=False):
-    """One of `GET /0/public/Trades`; `time` is in seconds."""
-
-    price: str
-    qty: str
-    time: Number
-    side: Literal["b", "s"]
-    order_type: str
-    misc: str
-    trade_id: Id
-
-
-class OhlcRow(Struct, array_like=True, gc=False):
-    """One of `GET /0/public/OHLC`; `time` is in seconds."""
-
-    time: int
-    open: str
-    high: str
-    low: str
-    close: str
-    vwap: str
-    volume: str
-    trades: Annotated[int, Meta(ge=0)]
-
-
-class DepthReply(Struct, gc=False):
-    """`GET /0/public/Depth`: price, amount and the time of each level."""
-
-    asks: list[tuple[str, str, int]]
-    bids: list[tuple[str, str, int]]
-
-
 Frame = BookFrame | TradeFrame | OhlcFrame | TickerFrame | Heartbeat | Status | Instruments
 
 decode_frame = msgspec.json.Decoder(Frame, float_hook=str).decode
 decode_answer = msgspec.json.Decoder(Answer).decode
-decode_trade_row = msgspec.json.Decoder(TradeRow, float_hook=str).decode
-decode_ohlc_row = msgspec.json.Decoder(OhlcRow).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
-_decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_decode_depth = msgspec.json.Decoder(DepthReply).decode
-
-Shape = TypeVar("Shape")
-Made = TypeVar("Made")
 
 
 def decimal_text(value: object) -> str:
@@ -222,17 +167,8 @@ def time_ns(text: str, received_ns: int) -> int:
         found_ns = (_datetime(text) - _EPOCH) // _ONE_MICROSECOND * 1_000
     except (ValueError, TypeError):  # TypeError: no time zone
         found_ns = 0
-    if not _EARLIEST_NS <= found_ns <= received_ns + _LATE_NS:
+    if not EARLIEST_NS <= found_ns <= received_ns + LATE_NS:
         raise Rejected(f"absurd time: {text[:40]!r}")
-    return found_ns
-
-
-def seconds_ns(value: Number, received_ns: int) -> int:
-    """Of `1688669597.8277369`, cut to microseconds."""
-    whole, _, fraction = decimal_text(value).partition(".")
-    found_ns = int(whole) * SECOND + int(fraction[:6].ljust(6, "0")) * MICROSECOND
-    if not _EARLIEST_NS <= found_ns <= received_ns + _LATE_NS:
-        raise Rejected(f"absurd time: {str(value)[:40]!r}")
     return found_ns
 
 
@@ -254,31 +190,18 @@ def trade(instrument_id: int, data: TradeEntry, received_ns: int) -> Trade:
         at_ns = (_datetime(data.timestamp) - _EPOCH) // _ONE_MILLISECOND * 1_000_000
     except (ValueError, TypeError):
         at_ns = 0
-    if not _EARLIEST_NS <= at_ns <= received_ns + _LATE_NS:
+    if not EARLIEST_NS <= at_ns <= received_ns + LATE_NS:
         raise Rejected(f"absurd time: {data.timestamp[:40]!r}")
     return Trade(instrument_id, at_ns, str(data.trade_id), data.side, price, amount, received_ns)
-
-
-def trade_of_row(instrument_id: int, row: TradeRow, received_ns: int) -> Trade:
-    if not digits.positive(row.price, row.qty):
-        raise Rejected(f"trade: price {row.price!r}, amount {row.qty!r}")
-    at_ns = seconds_ns(row.time, received_ns)
-    side: Side = "buy" if row.side == "b" else "sell"
-    return Trade(instrument_id, at_ns - at_ns % MILLISECOND, str(row.trade_id), side, row.price, row.qty, received_ns)
 
 
 def candle(instrument_id: int, data: OhlcEntry, received_ns: int) -> Candle:
     numbers = decimals(data.open, data.high, data.low, data.close, data.volume)
     open_ns = time_ns(data.interval_begin, received_ns)
-    return _candle(instrument_id, open_ns, numbers, data.trades, CandleSource.STREAM, received_ns)
+    return candle_of(instrument_id, open_ns, numbers, data.trades, CandleSource.STREAM, received_ns)
 
 
-def candle_of_row(instrument_id: int, row: OhlcRow, source: CandleSource, received_ns: int) -> Candle:
-    numbers = decimals(row.open, row.high, row.low, row.close, row.volume)
-    return _candle(instrument_id, seconds_ns(row.time, received_ns), numbers, row.trades, source, received_ns)
-
-
-def _candle(
+def candle_of(
     instrument_id: int, open_ns: int, numbers: Sequence[str], trades: int, source: CandleSource, received_ns: int
 ) -> Candle:
     """Volume in quote currency is not told; the average price times the volume would be a rounded one."""
@@ -355,45 +278,3 @@ def checksum(bids: Levels, asks: Levels) -> int:
     """CRC32 of the digits of the best ten asks, then bids, each without its point and leading zeros."""
     token = _tokens.__getitem__
     return crc32("".join([*map(token, asks), *map(token, bids)]).encode())
-
-
-def book_state(body: bytes, instrument_id: int, count: int, received_ns: int) -> BookState:
-    """REST numbers no book: its sequence is 0, which is before all that a stream brings."""
-    try:
-        reply = _decode_depth(_result(body))
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    bids, asks = ([(price, amount) for price, amount, _ in side] for side in (reply.bids, reply.asks))
-    return BookState(instrument_id, 0, bids, asks, count, received_ns)
-
-
-def rows(
-    body: bytes, decode: Callable[[msgspec.Raw], Shape], make: Callable[[Shape], Made]
-) -> tuple[list[Made], list[Bad]]:
-    """The rows of a reply, each by itself. Raises Retryable where the venue asks for patience, else Rejected."""
-    made: list[Made] = []
-    bad: list[Bad] = []
-    try:
-        raw_rows = _decode_rows(_result(body))
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    for raw in raw_rows:
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
-
-
-def _result(body: bytes) -> msgspec.Raw:
-    """What was asked for. Errors come with status 200."""
-    reply = _decode_reply(body)
-    for error in reply.error:
-        if error.startswith(_BUSY):
-            raise Retryable(f"kraken: {error}", retry_after_seconds=10.0)
-    if reply.error:
-        raise Rejected(f"refused by the venue: {', '.join(reply.error)}")
-    found = [value for name, value in reply.result.items() if name != "last"]
-    if len(found) != 1:
-        raise Rejected(f"malformed reply: of {len(found)} pairs")
-    return found[0]

@@ -25,6 +25,7 @@ import orjson
 
 from ingest.clock import MILLISECOND, MINUTE
 from ingest.errors import Rejected
+from ingest.exchanges import okx_rest as rest
 from ingest.exchanges import okx_wire as wire
 from ingest.exchanges.adapter import (
     Ack,
@@ -42,7 +43,7 @@ from ingest.exchanges.adapter import (
     Shutdown,
     Subscription,
 )
-from ingest.exchanges.okx_topics import CHANNELS, ROWS, TOPICS, argument_of, named
+from ingest.exchanges.okx_topics import CHANNELS, NOT_COLLECTED, ROWS, TOPICS, argument_of, named
 from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
@@ -75,19 +76,13 @@ _decode_trades, _trade = wire.decode_trades, wire.trade  # names of this module 
 _NAMED = slice(19, 31)  # behind `{"arg":{"channel":"`, with which the venue begins: enough to tell its channels apart
 _ARGS_PER_MESSAGE = 200  # of 100 bytes at most, and 64 KB are allowed
 
-# Each call has a limit of its own, within 2 s; here all share a bucket, of which a sixth of a minute's weight may be
-# used at once. So at most 960 of 6,000 are used in 2 s, where 40 books or candles or 100 latest trades are allowed, and
-# 560 by history, of which 20 are, since it leaves half of the bucket.
-_WEIGHT_PER_MINUTE = 6000
-_WEIGHT, _LATEST_WEIGHT, _HISTORY_WEIGHT = 24, 10, 30
-_BOOK_LEVELS, _TRADES_PAGE, _CANDLES_PAGE = 400, 100, 300
-
 _PONG, _EMPTY = (Ignored("pong"),), (Ignored("nothing in it"),)
 _NOT_COLLECTED = (Ignored("channel not collected"),)
 _OPEN_CANDLE = Ignored("candle: still open")
 _OTHER_INTERVAL = (Ignored("candle: not 1m"),)
 _ONE_SIDED = Ignored("quote: a side of the book is empty")
 _AGGREGATE = Ignored("trades: several as one")
+_NOT_OURS = (Ignored("answer: to no request of ours"),)
 _PART = (Ignored("subscribe: not all is answered yet"),)
 _NOBODY = (Ignored("liquidation: of an instrument that is not collected"),)
 
@@ -103,9 +98,9 @@ class Okx(Adapter):
         connections_per_window=3,
         connection_window_seconds=1,
         connection_lifetime_seconds=30 * 24 * 3600,  # none is stated
-        weight_per_minute=_WEIGHT_PER_MINUTE,
-        trades_page=_TRADES_PAGE,
-        candles_page=_CANDLES_PAGE,
+        weight_per_minute=rest.WEIGHT_PER_MINUTE,
+        trades_page=rest.TRADES_PAGE,
+        candles_page=rest.CANDLES_PAGE,
         daily_dumps=True,
     )
     promises: Mapping[Channel, Promise] = {channel: _PROMISES.get(channel, "none") for channel in TOPICS}
@@ -271,7 +266,7 @@ class Okx(Adapter):
             return _OTHER_INTERVAL
         if (decoder := self._decoders.get(topic)) is not None:
             return decoder(frame, received_ns)
-        if wire.NOT_COLLECTED.fullmatch(topic):
+        if NOT_COLLECTED.fullmatch(topic):
             return _NOT_COLLECTED
         raise Rejected(f"unknown channel: {topic[:40]!r}")
 
@@ -279,12 +274,15 @@ class Okx(Adapter):
         """Each argument of a request is answered by itself; an error that names none is an answer to the whole."""
         if answer.event == "notice":
             return (Shutdown(),) if answer.code == "64008" else _NOT_COLLECTED
-        left, told = self._unanswered.get(answer.id, set()), list[Event]()
+        request_id = wire.request_of(answer)
+        if request_id is None:
+            return _NOT_OURS
+        left, told = self._unanswered.get(request_id, set()), list[Event]()
         if answer.event == "error":
-            told.append(Ack(answer.id, f"{answer.code}: {answer.msg}"))
+            told.append(Ack(request_id, f"{answer.code}: {answer.msg}"))
             refused = self.refuses.topics(answer.msg)
             if not refused:
-                self._unanswered.pop(answer.id, None)
+                self._unanswered.pop(request_id, None)
                 return told
             left -= {argument for argument in left if named(argument) in refused}
         elif answer.event in ("subscribe", "unsubscribe") and answer.arg is not None:
@@ -293,8 +291,8 @@ class Okx(Adapter):
             raise Rejected(f"unknown event: {answer.event[:40]!r}")
         if left:
             return told or _PART
-        self._unanswered.pop(answer.id, None)
-        return [*told, Ack(answer.id)]
+        self._unanswered.pop(request_id, None)
+        return [*told, Ack(request_id)]
 
     def stream_of(self, frame: bytes) -> tuple[int, Channel] | None:
         topic, native = wire.named(frame)
@@ -315,10 +313,10 @@ class Okx(Adapter):
         return stream.channel in ("trades", "quotes")
 
     def book_request(self, instrument: Instrument, depth: int) -> Request:
-        return self._rest("books", _WEIGHT, instId=instrument.native, sz=_BOOK_LEVELS)
+        return self._rest("books", rest.WEIGHT, instId=instrument.native, sz=rest.BOOK_LEVELS)
 
     def decode_book(self, body: bytes, instrument_id: int, depth: int, received_ns: int) -> BookState:
-        return wire.book_reply(body, instrument_id, _BOOK_LEVELS, received_ns)
+        return rest.book_reply(body, instrument_id, rest.BOOK_LEVELS, received_ns)
 
     # REST history
 
@@ -340,18 +338,22 @@ class Okx(Adapter):
         if path.endswith("trades"):
             records, bad = self.decode_trades(body, instrument_id, received_ns)
         else:
-            rest = CandleSource.REST
-            records, bad = self.decode_candles(body, instrument_id, received_ns, rest, as_of_ns=received_ns)
+            source = CandleSource.REST
+            records, bad = self.decode_candles(body, instrument_id, received_ns, source, as_of_ns=received_ns)
         return self.rows(records, bad, received_ns)
 
     def candles_request(self, instrument: Instrument, *, start_ns: int | None, limit: int) -> Request:
         """`candles` has the latest 1,440; of `history-candles` both bounds are exclusive."""
-        params: dict[str, str | int] = {"instId": instrument.native, "bar": "1m", "limit": min(limit, _CANDLES_PAGE)}
+        params: dict[str, str | int] = {
+            "instId": instrument.native,
+            "bar": "1m",
+            "limit": min(limit, rest.CANDLES_PAGE),
+        }
         if start_ns is None:
-            return self._rest("candles", _WEIGHT, **params)
+            return self._rest("candles", rest.WEIGHT, **params)
         before = -(-start_ns // MILLISECOND) - 1
-        after = before + 1 + min(limit, _CANDLES_PAGE) * (MINUTE // MILLISECOND)
-        return self._rest("history-candles", _HISTORY_WEIGHT, **params, before=before, after=after)
+        after = before + 1 + min(limit, rest.CANDLES_PAGE) * (MINUTE // MILLISECOND)
+        return self._rest("history-candles", rest.HISTORY_WEIGHT, **params, before=before, after=after)
 
     def decode_candles(
         self, body: bytes, instrument_id: int, received_ns: int, source: CandleSource, *, as_of_ns: int
@@ -366,11 +368,11 @@ class Okx(Adapter):
             candle = wire.candle(instrument_id, row, source, received_ns, spot=spot)
             return candle if row.confirm == "1" and candle.time_ns + MINUTE <= as_of_ns else None
 
-        found, bad = wire.rows(body, wire.decode_candle, make)
+        found, bad = rest.rows(body, rest.decode_candle, make)
         return [*filter(None, found)], bad
 
     def latest_trade_request(self, instrument: Instrument) -> Request:
-        return self._rest("trades", _LATEST_WEIGHT, instId=instrument.native, limit=1)
+        return self._rest("trades", rest.LATEST_WEIGHT, instId=instrument.native, limit=1)
 
     def decode_latest_trade(self, body: bytes) -> int | None:
         trades, bad = self.decode_trades(body, 0, 2**62)  # of whom and when does not matter
@@ -380,13 +382,13 @@ class Okx(Adapter):
 
     def trades_request(self, instrument: Instrument, *, start: int | None, end: int | None, limit: int) -> Request:
         """`after` means earlier, and is exclusive; with `before` alone the latest would come."""
-        limit = min(limit, _TRADES_PAGE)
+        limit = min(limit, rest.TRADES_PAGE)
         last = start + limit - 1 if end is None and start is not None else end
         bound = {} if last is None else {"after": last + 1}
-        return self._rest("history-trades", _HISTORY_WEIGHT, instId=instrument.native, type=1, limit=limit, **bound)
+        return self._rest("history-trades", rest.HISTORY_WEIGHT, instId=instrument.native, type=1, limit=limit, **bound)
 
     def decode_trades(self, body: bytes, instrument_id: int, received_ns: int) -> tuple[list[Trade], list[Bad]]:
-        return wire.rows(body, wire.decode_trade, lambda row: wire.trade(instrument_id, row, received_ns))
+        return rest.rows(body, rest.decode_trade, lambda row: wire.trade(instrument_id, row, received_ns))
 
     def _rest(self, path: str, weight: int, **params: str | int) -> Request:
         return Request(f"{self._rest_url}/api/v5/market/{path}?{urlencode(params)}", weight)

@@ -1,5 +1,7 @@
 """What OKX calls its streams: where they are asked for, and where one is refused."""
 
+import re
+
 from ingest.exchanges.okx_wire import Argument
 from ingest.records import Channel, Stream
 
@@ -17,6 +19,11 @@ TOPICS: dict[Channel, str] = {
 CHANNELS: dict[str, Channel] = {"trades": "trades", **{topic: channel for channel, topic in TOPICS.items()}}
 ROWS = {"liquidation-orders": ("data", "details")}
 """Where the rows of a frame are, if not in `data` itself."""
+NOT_COLLECTED = re.compile(
+    r"books5|books50-l2-tbt|books-(l2-tbt|elp|rpi)|instruments|index-tickers|price-limit|estimated-price|opt-summary"
+    r"|option-trades|status|event-contract-markets|adl-warning|call-auction-details|((block|sprd|public|economic)-|(mark-price-|index-)candle).+"
+)
+"""Other channels that need no key."""
 _INSTRUMENT_TYPES = {"swap": "SWAP", "future": "FUTURES"}
 
 

@@ -7,17 +7,15 @@ msgspec do so). Pages are named in `okx`.
 
 import re
 import zlib
-from collections.abc import Callable
 from itertools import chain
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import Meta, Struct
 
 from ingest import digits
 from ingest.clock import MILLISECOND, MINUTE, SECOND
-from ingest.errors import Rejected, Retryable
-from ingest.exchanges.adapter import Bad
+from ingest.errors import Rejected
 from ingest.records import (
     BookDelta,
     BookState,
@@ -39,12 +37,7 @@ _LATE_NS = 86_400 * SECOND  # a clock may be wrong by hours, not by more
 _FUNDING_LATE_NS = 31 * _LATE_NS  # the next payment is hours away
 _INFINITY = float("inf")
 _ID_DIGITS = 18  # so that it fits into a bigint
-_TEMPORARY = frozenset(("50001", "50004", "50011", "50013", "50026", "50040"))
 
-NOT_COLLECTED = re.compile(
-    r"books5|books50-l2-tbt|books-(l2-tbt|elp|rpi)|instruments|index-tickers|price-limit|estimated-price|opt-summary"
-    r"|option-trades|status|adl-warning|call-auction-details|((block|sprd|public|economic)-|(mark-price-|index-)candle).+"
-)
 _CHANNEL = re.compile(rb'"channel":\s*"([^"]{1,32})"')
 _INSTRUMENT = re.compile(rb'"instId":\s*"([^"]{1,64})"')
 _NAMED_WITHIN = 160  # bytes of a frame within which its subscription is named
@@ -194,18 +187,10 @@ class Answer(Struct, gc=False):
     """To a request, one for each of its arguments, or a word of the venue itself."""
 
     event: str
-    id: Id = 0
+    id: str = ""
     code: str = ""
     msg: str = ""
     arg: Argument | None = None
-
-
-class Reply(Struct, gc=False):
-    """What all REST replies come in; `code` is "0" for those that are none of a refusal."""
-
-    code: str
-    data: list[Raw] = []
-    msg: str = ""
 
 
 decode_trades = msgspec.json.Decoder(Frame[TradeRow], strict=False).decode
@@ -218,37 +203,6 @@ decode_open_interest = msgspec.json.Decoder(Frame[OpenInterestRow], strict=False
 decode_mark_price = msgspec.json.Decoder(Frame[MarkPriceRow], strict=False).decode
 decode_liquidations = msgspec.json.Decoder(Frame[LiquidationRow], strict=False).decode
 decode_answer = msgspec.json.Decoder(Answer, strict=False).decode
-decode_trade = msgspec.json.Decoder(TradeRow, strict=False).decode
-decode_candle = msgspec.json.Decoder(CandleRow, strict=False).decode
-_decode_book = msgspec.json.Decoder(BookRow, strict=False).decode
-_decode_reply = msgspec.json.Decoder(Reply).decode
-
-Made = TypeVar("Made")
-
-
-def reply(body: bytes) -> list[Raw]:
-    """The rows of a REST reply. Raises Rejected for a refusal, Retryable for one that will pass."""
-    try:
-        found = _decode_reply(body)
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    if found.code in _TEMPORARY:
-        raise Retryable(f"okx: {found.code}: {found.msg[:200]}")
-    if found.code != "0":
-        raise Rejected(f"refused: {found.code[:20]}: {found.msg[:200]}")
-    return found.data
-
-
-def rows(body: bytes, decode: Callable[[Raw], Row], make: Callable[[Row], Made]) -> tuple[list[Made], list[Bad]]:
-    """The rows of a REST reply, each by itself, so that an odd one costs only itself; oldest first."""
-    made: list[Made] = []
-    bad: list[Bad] = []
-    for raw in reversed(reply(body)):  # the venue begins with the latest
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError, RecursionError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
 
 
 def named(frame: bytes) -> tuple[str, str]:
@@ -258,6 +212,13 @@ def named(frame: bytes) -> tuple[str, str]:
     end = len(frame) if topic == "liquidation-orders" else _NAMED_WITHIN  # whose subscription names no instrument
     native = _INSTRUMENT.search(frame, 0, end)
     return topic, "" if native is None else native[1].decode(errors="replace")
+
+
+def request_of(answer: Answer) -> int | None:
+    """Our number of the request, 0 where none is named; None where the id is another's, which may be any text."""
+    if not answer.id:
+        return 0
+    return int(answer.id) if answer.id.isascii() and answer.id.isdigit() and len(answer.id) <= _ID_DIGITS else None
 
 
 def is_spot(native: str) -> bool:
@@ -308,7 +269,7 @@ def candle(instrument_id: int, row: CandleRow, source: CandleSource, received_ns
     return Candle(instrument_id, open_ns, *texts, None, None, None, source, received_ns)
 
 
-def _levels(side: list[Level]) -> list[tuple[str, str]]:
+def levels(side: list[Level]) -> list[tuple[str, str]]:
     return [(level.px, level.sz) for level in side]
 
 
@@ -325,24 +286,11 @@ def book(
     instrument_id: int, row: BookRow, sequence: int, previous: int | None, received_ns: int, *, whole: bool
 ) -> BookState | BookDelta:
     """What `books` says. A checksum of 0 is none."""
-    at_ns, bids, asks, found = time_ns(row.ts, received_ns), _levels(row.bids), _levels(row.asks), row.checksum or None
+    at_ns, bids, asks, found = time_ns(row.ts, received_ns), levels(row.bids), levels(row.asks), row.checksum or None
     if whole:
         state = (instrument_id, sequence, bids, asks, None, received_ns)
         return BookState(*state, streamed=True, event_ns=at_ns, checksum=found)
     return BookDelta(instrument_id, sequence, sequence, previous, bids, asks, at_ns, received_ns, found)
-
-
-def book_reply(body: bytes, instrument_id: int, limit: int, received_ns: int) -> BookState:
-    data = reply(body)
-    try:
-        (row,) = map(_decode_book, data)
-    except (ValueError, RecursionError) as error:
-        raise Rejected(f"malformed reply: {error}") from error
-    if row.seqId is None:
-        raise Rejected("malformed reply: a book without an id")
-    sides = _levels(row.bids), _levels(row.asks)
-    at_ns = time_ns(row.ts, received_ns)
-    return BookState(instrument_id, row.seqId, *sides, limit, received_ns, event_ns=at_ns)
 
 
 def quote(instrument_id: int, row: BookRow, sequence: int, received_ns: int) -> Quote:
