@@ -2,6 +2,9 @@
 
 import re
 
+import msgspec
+from msgspec import Struct
+
 from ingest.records import Channel
 
 SHARED: tuple[Channel, ...] = ("ticker", "funding", "open_interest", "mark_price")  # of one topic
@@ -17,13 +20,20 @@ CHANNELS: dict[str, Channel] = {topic: channel for channel, topic in reversed(TO
 _WITHIN = 256  # bytes of a message within which its topic is named
 _TOPIC = re.compile(rb'"topic":\s*"([A-Za-z]+\.(?:\d+\.)?)([^".]+)"')
 _NOT_COLLECTED = re.compile(
-    rb'"topic":\s*"(orderbook\.(rpi|full)|insurance|priceLimit|adlAlert|liquidation|(kline|tickers)_lt|lt'
-    rb'|rfq\.(open|site)\.public|system)\.[^"]'
+    r"(orderbook\.(rpi|full)|insurance|priceLimit|adlAlert|liquidation|(kline|tickers)_lt|lt"
+    r"|rfq\.(open|site)\.public|system)\..+"
 )
-"""Other public topics, of pages beside https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook-rpi: `full-ob`,
-`insurance-pool`, `order-price-limit`, `adl-alert`, and until 2025 `liquidation` and those of leveraged tokens; also
-https://bybit-exchange.github.io/docs/v5/rfq/websocket/public/public-transaction, …/v5/websocket/system/system-status.
+"""Other public topics, by pages beside https://bybit-exchange.github.io/docs/v5/websocket/public/orderbook-rpi:
+`full-ob`, `insurance-pool`, `order-price-limit`, `adl-alert`, until 2025 `liquidation` and those of leveraged tokens;
+also …/docs/v5/rfq/websocket/public/public-transaction and …/docs/v5/websocket/system/system-status.
 """
+
+
+class _Message(Struct):
+    topic: str = ""
+
+
+_decode = msgspec.json.Decoder(_Message).decode
 
 
 def named(frame: bytes) -> tuple[str, str] | None:
@@ -33,5 +43,8 @@ def named(frame: bytes) -> tuple[str, str] | None:
 
 
 def not_collected(frame: bytes) -> bool:
-    """Whether it is of another topic that the venue documents."""
-    return _NOT_COLLECTED.search(frame) is not None
+    """Whether a message is of another topic that the venue documents."""
+    try:
+        return _NOT_COLLECTED.fullmatch(_decode(frame).topic) is not None
+    except (ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        return False

@@ -317,7 +317,8 @@ def test_sample_ticker() -> None:
 
 def test_sample_answers() -> None:
     accepted, wrong = sample("bybit/ws_subscription_ack.json"), sample("bybit/ws_subscription_failure.json")
-    assert refused(accepted) == "absurd time: 'sub-orderbook-1'"  # ids of ours are numbers
+    (foreign,) = adapter().decode(accepted, NOW_NS)  # ids of ours are numbers
+    assert foreign == Ignored("answer: to no request of ours")
     assert list(adapter().decode(accepted.replace(b"sub-orderbook-1", b"1"), NOW_NS)) == [Ack(1)]
     assert list(adapter().decode(wrong, NOW_NS)) == [Ack(0, "Invalid topic: invalid.topic.BTCUSDT")]
 
@@ -468,6 +469,10 @@ def test_ping() -> None:
         ),
         ({"success": False, "ret_msg": "", "op": "subscribe", "req_id": "2"}, Ack(2, "refused without a word")),
         ({"success": False, "op": ""}, Ack(0, "refused without a word")),
+        *(
+            ({"success": True, "ret_msg": "", "req_id": name}, Ignored("answer: to no request of ours"))
+            for name in ("1.0", "-1", "١", "9" * 400, "mine")
+        ),
     ],
 )
 def test_answers(frame: dict[str, Any], event: Event) -> None:
@@ -483,10 +488,6 @@ def test_answers(frame: dict[str, Any], event: Event) -> None:
         {"success": "true", "req_id": "1"},
         {"success": 1, "req_id": "1"},
         {"success": True, "req_id": 1},
-        {"success": True, "req_id": "1.0"},
-        {"success": True, "req_id": "-1"},
-        {"success": True, "req_id": "١"},
-        {"success": True, "req_id": "9" * 400},
         {"success": False, "ret_msg": ["no"]},
     ],
 )
@@ -876,7 +877,7 @@ def test_an_unknown_symbol_is_named(frame: dict[str, Any], symbol: str) -> None:
     assert refused(raw(altered(frame, path, symbol))) == f"unknown symbol: {symbol + ':linear'!r}"
 
 
-@pytest.mark.parametrize("topic", ["liquidation.BTCUSDT", "adl.BTC", "", "x" * 10_000])
+@pytest.mark.parametrize("topic", ["liquidations.BTCUSDT", "adl.BTC", "", "x" * 10_000])
 def test_an_unknown_topic_is_named(topic: str) -> None:
     assert refused(raw({"topic": topic, "type": "snapshot", "data": []})) == f"unknown topic: {topic[:40]!r}"
 

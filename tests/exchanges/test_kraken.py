@@ -684,7 +684,7 @@ def test_a_symbol_that_is_refused_is_named_and_counts_as_answered(last: bool) ->
     "frame",
     [
         *(b"", b" ", b"\xff\xfe", b"nonsense", b"null", b"1", b'"trade"', b"[]", b"{}", b'{"channel":null}'),
-        *(b"[" * 99999, b'{"req_id":1}', b'{"success":true}', b'{"channel":"trade"}', b'{"channel":"level3"}'),
+        *(b"[" * 99999, b'{"req_id":1}', b'{"success":true}', b'{"channel":"trade"}', b'{"channel":"level4"}'),
         *(b'{"channel":"trade","data":null}', b'{"channel":"trade","data":[null]}', b'{"method":1,"success":true}'),
         *(b'{"method":"add_order","success":true,"req_id":1}', b'{"method":"subscribe","req_id":1}'),
         *(b'{"method":"subscribe","success":true,"req_id":"1"}', b'{"method":"subscribe","success":1,"req_id":1}'),

@@ -783,7 +783,7 @@ def test_unknown_symbols(make: Callable[[], bytes]) -> None:
         *(b"\xff\xfe", b"[" * 10_000, b'{"arg":{"channel":"' * 3, b'{"arg":{"channel":7},"data":[]}'),
         *(b'{"event":null}', b'{"event":"login","code":"0"}', b'{"event":"subscribe"}', b'{"event":"error","id":-1}'),
         b'{"arg":{"channel":"trades-all","instId":"BTC-USDT"}}',
-        b'{"event":"subscribe","id":"x","arg":{"channel":"books","instId":"BTC-USDT"}}',
+        b'{"event":"subscribe","id":[],"arg":{"channel":"books","instId":"BTC-USDT"}}',
         b'{"arg":{"channel":"\\ud800"},"data":[]}',
         frame("books", BOOK),
         frame("books", BOOK, action="partial"),
