@@ -62,6 +62,11 @@ def _made_id(time_ns: int, side: Side | None, price: str, amount: str, counter: 
     return "-".join((str(time_ns // MILLISECOND), *likeness[1:], str(counter.next(likeness))))
 
 
+def is_made(trade: Trade) -> bool:
+    """Whether the exchange gave it no id."""
+    return trade.trade_id.startswith(f"{trade.time_ns // MILLISECOND}-")
+
+
 def _shortest(number: str) -> str:
     short = number.lstrip("0").rstrip("0").rstrip(".") if "." in number else number.lstrip("0")
     return f"0{short}" if short.startswith(".") or not short else short

@@ -26,8 +26,8 @@ Fetch = Callable[[Request], Awaitable[Reply]]
 class Gathered(Struct):
     """All that history shows from the window's start up to `until_ns` (inclusive), by trade id.
 
-    `begins_ns` is set where it does not reach back to the start: the time of the first trade that it has. `as_of_ns`
-    is the venue's time of the first reply: what was traded later may be missing.
+    `begins_ns` is set where it does not reach back before the start: from then on it has every trade. `as_of_ns` is the
+    venue's time of the first reply: what was traded later may be missing.
     """
 
     until_ns: int
@@ -62,8 +62,9 @@ async def gather(fetch: Fetch, adapter: Adapter, instrument: Instrument, window:
     if adapter.history.by == "recent":
         found = Gathered(last_ns)
         found.keep(*await ask(first_ns, last_ns))
-        oldest_ns = min((trade.time_ns for trade in found.trades.values()), default=first_ns)
-        found.begins_ns = oldest_ns if oldest_ns > first_ns else None
+        oldest_ns = min((trade.time_ns for trade in found.trades.values()), default=0)
+        if oldest_ns >= first_ns:  # of its first moment there may have been more
+            found.begins_ns = oldest_ns + MICROSECOND
         return found
     if adapter.history.upwards:
         return await _up(ask, first_ns, last_ns)

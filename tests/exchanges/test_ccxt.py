@@ -355,7 +355,8 @@ def test_polled_trades_come_once_and_from_the_last_one_on() -> None:
     venue = adapter("bitbank")
     assert venue.poll_request(STREAM).url == "ccxt:fetch_trades?symbol=BTC%2FUSDT"
     assert [trade.trade_id for trade in poll(venue, (1, 0), (2, 5))] == ["1", "2"]
-    assert venue.poll_request(STREAM).url == f"ccxt:fetch_trades?symbol=BTC%2FUSDT&since={NOW_MS + 4}"
+    url = f"ccxt:fetch_trades?symbol=BTC%2FUSDT&since={NOW_MS - 1}"  # from the moment before the last one on
+    assert venue.poll_request(STREAM).url == url
     assert [trade.trade_id for trade in poll(venue, (2, 5), (3, 5), (4, 9))] == ["3", "4"]
     assert poll(venue, (4, 9)) == []
     assert poll(venue) == []
@@ -367,6 +368,24 @@ def test_a_trade_that_is_told_late_is_no_old_one() -> None:
     poll(venue, (1, 0), (2, 5), (4, 9))
     assert [trade.trade_id for trade in poll(venue, (1, 0), (2, 5), (3, 8), (4, 9))] == ["3"]
     assert [trade.trade_id for trade in poll(venue, (3, 8), (4, 9), (5, 12))] == ["5"]
+
+
+def test_a_page_that_begins_within_the_last_moment_may_have_left_out_trades_like_those_that_it_shows() -> None:
+    """The third of three that say the same looks like the first: what the exchange has cut off cannot be told."""
+    venue = adapter("bitbank")
+
+    def told(*rows: tuple[int, str]) -> list[Any]:
+        body = frame("trades", rows=[[None, NOW_MS + ms, "buy", price, "2"] for ms, price in rows])
+        return list(venue.decode_poll(STREAM, body, NOW_NS + 10 * SECOND))
+
+    assert len(told((0, "1"), (5, "1"))) == 2
+    assert told((5, "1")) == []  # nothing is new: a quiet market
+    told((0, "1"), (5, "1"))
+    assert len(told((0, "1"), (5, "1"), (5, "1"))) == 1  # the moment before shows that this one is whole
+    skipped, *new = told((5, "1"), (5, "1"), (6, "1"))
+    at_ns = NOW_NS + 5 * MILLISECOND
+    assert skipped == Skipped(7, "trades", at_ns, at_ns + MILLISECOND, skipped.reason)
+    assert [trade.trade_id for trade in new] == [f"{NOW_MS + 6}-buy-1-2-0"]
 
 
 def test_a_page_that_does_not_reach_back_is_told_as_a_gap() -> None:

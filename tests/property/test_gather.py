@@ -107,7 +107,7 @@ def test_a_history_of_the_latest_trades_tells_where_it_begins() -> None:
     longer = structs.replace(whole, from_ns=trades[9].time_ns)
     page = page_of(longer, asyncio.run(gather(venue.fetch, venue, BTC, longer)))
     ((absent, why),) = [(each.window, each.why) for each in page.absent]
-    assert (why, absent.from_ns, absent.to_ns) == ("forgotten", trades[9].time_ns, trades[40].time_ns - MICROSECOND)
+    assert (why, absent.from_ns, absent.to_ns) == ("forgotten", trades[9].time_ns, trades[40].time_ns)
     assert [row.trade_id for row in page.rows if isinstance(row, Trade)] == [str(n) for n in range(41, 92)]
 
 
