@@ -17,7 +17,6 @@ history can be asked for by id. What no page states was measured by others: a co
 Every time is cut to microseconds: trades have no finer ones.
 """
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from operator import attrgetter
 from urllib.parse import urlencode
@@ -38,11 +37,10 @@ from ingest.exchanges.adapter import (
     Ignored,
     Limits,
     Options,
-    Refusal,
     Request,
     Subscription,
 )
-from ingest.exchanges.coinbase_topics import CHANNELS_OF, ROWS, SUBSCRIBED_AS, named, request, streamed_name
+from ingest.exchanges.coinbase_topics import CHANNELS_OF, REFUSES, ROWS, SUBSCRIBED_AS, named, request, streamed_name
 from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
@@ -105,7 +103,7 @@ class Coinbase(Adapter):
     }
     books = BookRule(snapshot="stream")
     history = History(by="id", upwards=False)
-    refuses = Refusal(re.compile(r"(\S+) is not a valid product"), whole=True)
+    refuses = REFUSES
     now: Clock = staticmethod(clock.now_ns)  # "the latest candles" are asked for by their times
 
     def __init__(self, instrument_ids: Mapping[str, int], options: Options) -> None:

@@ -839,7 +839,7 @@ def test_an_unaltered_frame_is_what_the_tests_alter() -> None:
 
 
 def test_a_product_that_is_refused_is_named_and_to_ask_again_for_the_others_repeats_nothing() -> None:
-    """The page does not show its words; these are those of Coinbase Exchange, of the same tape."""
+    """No page of Advanced Trade shows its words (`coinbase_topics.REFUSES`); these are those of Coinbase Exchange."""
     venue = adapter()
     streams = [stream("BTC-USD", "trades"), stream("ETH-USD", "trades")]
     venue.subscribe(streams, 1)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.clock import MILLISECOND, SECOND
@@ -29,8 +29,11 @@ tapes = st.lists(st.tuples(st.integers(0, 2), st.sampled_from("12")), min_size=1
 )
 
 
+VENUE = adapter_of("bitbank")  # once: ccxt is imported for it
+
+
 def adapter() -> Adapter:
-    return adapter_of("bitbank")({SYMBOL: 1}, Options())
+    return VENUE({SYMBOL: 1}, Options())
 
 
 def frame(tape: Sequence[Told]) -> bytes:
@@ -42,6 +45,7 @@ def likeness(trade: Trade) -> Told:
     return trade.time_ns // MILLISECOND - START_MS, trade.price
 
 
+@settings(deadline=None)
 @given(tape=tapes, cuts=st.lists(st.integers(0, 40), max_size=6))
 def test_a_stream_and_a_page_give_the_same_ids(tape: list[Told], cuts: list[int]) -> None:
     (page, _), stream = adapter().decode_trades(frame(tape), 1, NOW_NS), adapter()
@@ -56,6 +60,7 @@ def test_a_stream_and_a_page_give_the_same_ids(tape: list[Told], cuts: list[int]
     assert len({trade.trade_id for trade in page}) == len(tape)
 
 
+@settings(deadline=None)
 @given(
     tape=tapes,
     polls=st.lists(st.integers(1, 40), min_size=1, max_size=8),

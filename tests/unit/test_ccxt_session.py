@@ -193,6 +193,22 @@ async def test_a_handler_that_raises_costs_its_frame_alone() -> None:
         assert not scene.running.done()
 
 
+async def test_a_row_that_is_no_trade_costs_itself_alone() -> None:
+    """Several trades come in one message of most exchanges."""
+    row = {"symbol": "BTC/USDT", "timestamp": TIME_MS, "side": "buy", "price": "1", "amount": "2", "info": {}}
+    async with playing(nothing, "trades") as scene:
+        await scene.until(scene.session.live.is_set)
+        scene.session.begin_message(TIME_MS * 1_000_000)
+        for number, price in ((1, "1"), (2, None), (3, "1")):
+            scene.session.heard_trade({**row, "id": str(number), "price": price})
+        scene.session.end_message()
+        assert scene.sink.ids == [1, 3]
+        ((reason, payload),) = scene.sink.rejected
+        assert reason.startswith("malformed frame: ")
+        assert json.loads(payload)["channel"] == "trades"
+        assert "'id': '2'" in json.loads(payload)["ccxt"]
+
+
 async def test_candles_are_closed_when_the_next_one_opens() -> None:
     async def script(socket: ServerConnection) -> None:
         for frame in (kline(0, "1.5"), kline(0, "2.10"), kline(1, "2.2")):
