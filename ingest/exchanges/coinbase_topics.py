@@ -24,9 +24,9 @@ ROWS = {"market_trades": ("events", "trades"), "ticker": ("events", "tickers")}
 REFUSES = Refusal(re.compile(r"(\S+) is not a valid product"), whole=True)
 """Words of Coinbase Exchange, whose products these are: https://github.com/thrasher-corp/gocryptotrader/pull/1421.
 
-No page of Advanced Trade states how a product is refused (`websocket-overview`, `-channels` and `-rate-limits` tell of no
-error), and its own client, coinbase/coinbase-advanced-py, knows none. An error in other words is the connection's, with
-these words in the log; the streams of a product that is gone end by the listing.
+No page of Advanced Trade states how a product is refused (`websocket-overview`, `-channels` and `-rate-limits` tell of
+no error), and its own client, coinbase/coinbase-advanced-py, knows none. An error in other words is the connection's,
+with these words in the log; the streams of a product that is gone end by the listing.
 """
 
 _CHANNEL = re.compile(rb'"channel":\s*"([a-z0-9_]+)"')
