@@ -22,7 +22,7 @@ from ingest.config.model import Config
 from ingest.errors import ConfigError, Exit, Rejected
 from ingest.exchanges import adapter_of
 from ingest.exchanges.adapter import Adapter, Bad
-from ingest.records import CHANNEL_OF, Candle, CandleSource, Figure, Instrument, Quote, Row, Ticker, Trade
+from ingest.records import CHANNEL_OF, Candle, CandleSource, Figure, Instrument, Quote, Row, Stream, Ticker, Trade
 from ingest.store import database
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.rows import TABLES
@@ -190,6 +190,9 @@ def read(held: Held, venue: Venue | None) -> Sequence[Row]:
         return [record]
     if venue is None:
         raise Rejected(f"no adapter: exchange {held.exchange!r}")
+    stream = _stream(held, venue)
+    if stream is not None:
+        venue.adapter.url([stream])  # of some venues a frame does not tell the kind of its instrument
     try:
         events = venue.adapter.decode(held.payload, held.received_ns)
     except Rejected as error:
@@ -201,6 +204,16 @@ def read(held: Held, venue: Venue | None) -> Sequence[Row]:
         if isinstance(event, Bad):
             raise Rejected(event.reason)
     return [event for event in events if isinstance(event, Trade | Candle | Quote | Ticker | Figure)]
+
+
+def _stream(held: Held, venue: Venue) -> Stream | None:
+    symbol, _, name = held.stream.rpartition(" ")
+    number = venue.ids.get(symbol)
+    if number is None:
+        return None
+    instrument = venue.by_id[number]
+    channels = [channel for channel in venue.adapter.channels(instrument) if channel == name]
+    return Stream(number, instrument, channels[0]) if channels else None
 
 
 def _record(held: Held) -> Row | None:

@@ -47,7 +47,6 @@ WS_URL = "wss://fstream.binance.com"
 _decode_combined, _trade, _delta, _quote = wire.decode_combined, spot.trade, wire.delta, spot.quote
 _AggTradeFrame, _DepthFrame, _QuoteFrame = spot.AggTradeFrame, wire.DepthFrame, wire.QuoteFrame
 _time_ns = spot.time_ns
-_STREAM_NAME_MAX = spot.STREAM_NAME_MAX
 
 _BOOK_LEVELS = 1000  # the most there is: a book of 500 is asked for twice as cheaply, and four times as often
 _OPEN_INTEREST_SECONDS = 60.0
@@ -174,7 +173,7 @@ class BinanceUsdm(Adapter):
         if isinstance(data, _QuoteFrame):
             return self._quote(data, received_ns)
         if isinstance(data, _DepthFrame):
-            if frame.find(b"@depth@", 0, _STREAM_NAME_MAX) < 0 and wire.OTHER_DEPTH.search(frame, 0, _STREAM_NAME_MAX):
+            if self._subscribed is None and b"@depth@" not in frame[:64] and wire.other_depth(frame):
                 return _OTHER_DEPTH
             return (_delta(self._ids[data.s], data, received_ns),)
         if isinstance(data, spot.KlineFrame):

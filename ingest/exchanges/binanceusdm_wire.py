@@ -13,16 +13,12 @@ from msgspec import Struct
 from ingest import digits
 from ingest.clock import SECOND
 from ingest.errors import Rejected
-from ingest.exchanges.binance_wire import AggTradeFrame, Id, KlineFrame, time_ns
+from ingest.exchanges.binance_wire import STREAM_NAME_MAX, AggTradeFrame, Id, KlineFrame, time_ns
 from ingest.records import BookDelta, Funding, Liquidation, MarkPrice, OpenInterest, Side, Ticker
 
 _INFINITY = float("inf")
 _FUNDING_AHEAD_NS = 30 * 86_400 * SECOND  # hours as a rule; of a contract that is about to be listed, days
-OTHER_DEPTH = re.compile(rb'"stream":\s*"[^"@]+@(depth\d|rpiDepth)')
-"""Streams whose frames look like those of the whole book: its best 5, 10 or 20 levels, and with orders that are hidden.
-
-…/websocket-market-streams/Partial-Book-Depth-Streams, …/Diff-Book-Depth-Streams-RPI
-"""
+_OTHER_DEPTH = re.compile(rb'"stream":\s*"[^"@]+@(depth\d|rpiDepth)')
 _SIDES: dict[str, Side] = {"BUY": "buy", "SELL": "sell"}
 
 
@@ -109,6 +105,15 @@ class OpenInterestReply(Struct, gc=False):
 
 decode_combined = msgspec.json.Decoder(Combined).decode
 _decode_open_interest = msgspec.json.Decoder(OpenInterestReply).decode
+
+
+def other_depth(frame: bytes) -> bool:
+    """Whether a frame that looks like changes of the whole book is none: of its best 5, 10 or 20 levels (stream
+    `@depth5` and so on), or with orders that others do not see (`@rpiDepth`). We subscribe none; recordings hold them.
+
+    …/websocket-market-streams/Partial-Book-Depth-Streams, …/Diff-Book-Depth-Streams-RPI
+    """
+    return _OTHER_DEPTH.search(frame, 0, STREAM_NAME_MAX) is not None
 
 
 def delta(instrument_id: int, data: DepthFrame, received_ns: int) -> BookDelta:

@@ -194,6 +194,17 @@ def test_a_reject_of_one_row_is_a_frame_that_can_be_read_again(tape: Tape) -> No
 
 
 @by_tape
+def test_a_reject_is_read_again_by_an_adapter_that_knows_of_no_connection(tape: Tape) -> None:
+    """As `ingest rejected retry` does: Bybit's frames do not tell spot from linear."""
+    adapter = tape.adapter({tape.adapter.key(tape.instrument): 1}, Options())
+    name = f"{tape.instrument.symbol} trades"
+    held = Held(1, NOW_NS, adapter.exchange, name, "", tape.frame([tape.row(11)]))
+    (trade,) = read(held, Venue(adapter, {1: tape.instrument}, {tape.instrument.symbol: 1}))
+    assert isinstance(trade, Trade)
+    assert trade.instrument_id == 1
+
+
+@by_tape
 def test_a_frame_without_a_good_row_is_rejected_whole(tape: Tape) -> None:
     adapter, stream = tape.made()
     feed, put = followed(adapter, stream)
