@@ -33,7 +33,7 @@ from ingest.exchanges.adapter import (
 )
 from ingest.exchanges.ccxt_offer import Offer, offer
 from ingest.exchanges.ccxt_polls import Polls
-from ingest.exchanges.ccxt_rows import Counter, candle, event_of, trade
+from ingest.exchanges.ccxt_rows import Counter, candle, event_of, is_made, trade
 from ingest.exchanges.pieces import row_by_row
 from ingest.records import (
     BookDelta,
@@ -53,6 +53,7 @@ _STREAMS = 100
 _LIFETIME_SECONDS = 12 * 3600.0
 _CONTRACTS: tuple[Channel, ...] = ("open_interest", "mark_price", "liquidations")
 _EMPTY = (Ignored("nothing in it"),)
+_WITHIN = "trades have no ids, and the stream began within this moment"
 _MIN_BOOK = 100
 """Levels that nearly every exchange accepts to be asked for."""
 
@@ -134,16 +135,26 @@ class Ccxt(Adapter):
         if instrument_id is None:
             raise Rejected(f"unknown symbol: {found.symbol!r}")
         if isinstance(found, frames.Trades):
-            counter = self._counters.setdefault(instrument_id, Counter())
-            good, bad = _trades(found, instrument_id, counter, received_ns)
-            if bad and not good:
-                raise Rejected(bad[0].reason)
-            return [*good, *bad] or _EMPTY
+            return self._trades(found, instrument_id, received_ns) or _EMPTY
         if isinstance(found, frames.Candles):
             return self._candles(instrument_id, found.rows, received_ns) or _EMPTY
         if isinstance(found, frames.Book):
             return (self._book(instrument_id, found, received_ns),)
         return event_of(instrument_id, found, received_ns) or _EMPTY
+
+    def _trades(self, found: frames.Trades, instrument_id: int, received_ns: int) -> list[Event]:
+        """A stream begins within a moment: of trades without ids there may have been more like its first ones."""
+        known = self._counters.get(instrument_id)
+        counter = known or Counter()
+        good, bad = _trades(found, instrument_id, counter, received_ns)
+        if bad and not good:
+            raise Rejected(bad[0].reason)
+        if good:
+            self._counters[instrument_id] = counter
+        if good and known is None and is_made(good[0]):
+            at_ns = min(trade.time_ns for trade in good)
+            return [Skipped(instrument_id, "trades", at_ns, at_ns + MILLISECOND, _WITHIN), *good, *bad]
+        return [*good, *bad]
 
     def _candles(self, instrument_id: int, rows: Sequence[frames.CandleRow], received_ns: int) -> Sequence[Event]:
         """The candle before is closed when one opens after it: it is as its last message said."""

@@ -278,11 +278,17 @@ def test_channels_are_those_that_ccxt_has_and_what_it_cannot_watch_is_polled() -
 def test_trades_without_an_id_get_one_from_what_they_say() -> None:
     row = [None, NOW_MS, "buy", "1.50", "0.10"]
     same = [None, NOW_MS, "buy", "1.5", "0.100"]
-    events = adapter().decode(frame("trades", rows=[row, same, [None, NOW_MS, "sell", "1.50", "0.10"]]), NOW_NS)
+    venue = adapter()
+    with pytest.raises(Rejected):
+        venue.decode(frame("trades", rows=[[*row[:3], "0", "1"]]), NOW_NS)  # with which nothing begins
+    begun, *events = venue.decode(frame("trades", rows=[row, same, [None, NOW_MS, "sell", "1.50", "0.10"]]), NOW_NS)
     ids = [event.trade_id for event in events]
     assert ids == [f"{NOW_MS}-buy-1.5-0.1-0", f"{NOW_MS}-buy-1.5-0.1-1", f"{NOW_MS}-sell-1.5-0.1-0"]
     again, _ = adapter().decode_trades(frame("trades", rows=[row, row]), 7, NOW_NS)
     assert [trade.trade_id for trade in again] == ids[:2]
+    # Whether there were more like the first ones, before the stream began, REST must say; it is told once.
+    assert begun == Skipped(7, "trades", NOW_NS, NOW_NS + MILLISECOND, begun.reason)
+    assert [type(event) for event in venue.decode(frame("trades", rows=[row]), NOW_NS)] == [Trade]
     assert adapter().promises["trades"] == "none"
 
 

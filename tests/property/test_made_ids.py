@@ -92,3 +92,21 @@ def test_polled_pages_of_any_length_lose_nothing_in_silence(
     assert first is not None
     for ms, price in truth - found:  # of the first page's first moment, too, a part may have been before the start
         assert ms <= first or any(since <= ms <= until for since, until in missed), (ms, price)
+
+
+@settings(deadline=None)
+@given(tape=tapes, cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)))
+def test_two_lines_in_turn_lose_nothing_in_silence(tape: list[Told], cuts: tuple[int, int]) -> None:
+    """The second begins before the first ends, both anywhere within a moment: what they do not show is told."""
+    begun, ended = sorted(min(cut, len(tape)) for cut in cuts)
+    stored: dict[str, Told] = {}
+    told: list[tuple[int, int]] = []
+    for part in (tape[:ended], tape[begun:]):
+        for event in adapter().decode(frame(part), NOW_NS) if part else ():
+            if isinstance(event, Trade):
+                stored[event.trade_id] = likeness(event)
+            elif isinstance(event, Skipped):
+                told.append((event.from_ns // MILLISECOND - START_MS, event.to_ns // MILLISECOND - START_MS))
+    truth, found = Counter(tape), Counter(stored.values())
+    assert found <= truth
+    assert all(any(since <= ms <= until for since, until in told) for ms, _ in truth - found)
