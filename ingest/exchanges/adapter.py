@@ -179,7 +179,7 @@ class Adapter(Protocol):
         return instrument.native
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        """What the venue offers of this instrument."""
+        """What it offers of this instrument: nothing, where it is of a kind that is listed and not translated."""
 
     def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
         """Channels that no stream brings, with the seconds between two REST calls; of candles: after their close."""

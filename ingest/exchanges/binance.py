@@ -103,7 +103,7 @@ class Binance(Adapter):
         self._include_open = options.include_open_candles
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _CHANNELS_OFFERED
+        return _CHANNELS_OFFERED if instrument.kind in self.kinds else ()
 
     def id_space(self, channel: Channel) -> str:
         return self._trade_stream if channel == "trades" else _ID_SPACES[channel]

@@ -115,7 +115,7 @@ class BinanceUsdm(Adapter):
         self._subscribed: frozenset[tuple[int, Channel]] | None = None  # None: to whatever a recording holds
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _CHANNELS_OFFERED
+        return _CHANNELS_OFFERED if instrument.kind in self.kinds else ()
 
     def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
         return {"open_interest": _OPEN_INTEREST_SECONDS}

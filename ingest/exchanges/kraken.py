@@ -150,7 +150,7 @@ class Kraken(Adapter):
         return "/".join(_NAMES.get(part, part) for part in name.split("/"))
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return tuple(_TOPICS)
+        return tuple(_TOPICS) if instrument.kind in self.kinds else ()
 
     def id_space(self, channel: Channel) -> str:
         return _ID_SPACES.get(channel, "time")

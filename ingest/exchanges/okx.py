@@ -138,7 +138,7 @@ class Okx(Adapter):
         self._by_name = {f'{topic}","instId"'.encode()[:12]: found for topic, found in self._decoders.items()}
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _OFFERED[instrument.kind]
+        return _OFFERED.get(instrument.kind, ())
 
     def group(self, stream: Stream) -> str:
         return "business" if stream.channel in ("trades", "candles") else "public"
