@@ -81,7 +81,7 @@ class Binance(Adapter):
         weight_per_minute=6000,
         trades_page=1000,
         candles_page=1000,
-        daily_dumps=True,
+        daily_dumps=("spot",),
     )
     promises: Mapping[Channel, Promise] = {
         "trades": "ids",  # of one symbol, for `t` and for `a` alike

@@ -92,7 +92,7 @@ class BinanceUsdm(Adapter):
         weight_per_minute=2400,
         trades_page=1000,
         candles_page=1000,
-        daily_dumps=True,
+        daily_dumps=("swap",),
     )
     promises: Mapping[Channel, Promise] = {
         "trades": "ids",

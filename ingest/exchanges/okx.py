@@ -105,7 +105,7 @@ class Okx(Adapter):
         weight_per_minute=_WEIGHT_PER_MINUTE,
         trades_page=_TRADES_PAGE,
         candles_page=_CANDLES_PAGE,
-        daily_dumps=True,
+        daily_dumps=("spot", "swap", "future"),
     )
     promises: Mapping[Channel, Promise] = {channel: _PROMISES.get(channel, "none") for channel in TOPICS}
     ping = Ping("ping", 20)  # a line is cut when it is quiet for 30 s
