@@ -307,7 +307,8 @@ class Daemon:
         while True:
             for exchange, collector in list(self._collectors.items()):
                 try:
-                    collector.announced = await venues.announcement(self._config, exchange)
+                    limiter = None if collector.rest is None else collector.rest.limiter
+                    collector.announced = await venues.announcement(self._config, exchange, limiter)
                 except Exception:
                     log.exception("announcement.failed", exchange=exchange)  # collecting goes on without it
             await asyncio.sleep(_ANNOUNCEMENT_SECONDS)

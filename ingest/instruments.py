@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +16,8 @@ from ingest import clock, venues
 from ingest.config.model import Config
 from ingest.config.secret import redact_dsn
 from ingest.errors import ConfigError, Exit, Retryable
-from ingest.records import Instrument
+from ingest.exchanges.adapter import Adapter
+from ingest.records import CHANNELS, Channel, Instrument
 from ingest.store.database import connect_sync
 from ingest.store.registry import registration
 from ingest.store.sqlfiles import query
@@ -28,7 +29,8 @@ _SHOWN = 20
 class Symbol(Struct, frozen=True):
     """One instrument as it is shown. Steps and limits are the venue's digits; None where it states none.
 
-    `delisted_at` is set only of what the database remembers.
+    `channels` are those that may be collected of it: none of a kind that no adapter translates. `delisted_at` is set
+    only of what the database remembers.
     """
 
     symbol: str
@@ -46,6 +48,7 @@ class Symbol(Struct, frozen=True):
     expiry: datetime | None
     active: bool
     delisted_at: datetime | None = None
+    channels: tuple[Channel, ...] = ()
 
 
 class Change(Struct, frozen=True):
@@ -80,7 +83,7 @@ def symbols(
     """Print the instruments that match the glob: those of the venue's listing, or with `stored_at` (a DSN) those that
     this database knows. Raises ConfigError when there is none, Retryable when the venue cannot be reached.
     """
-    known = _listed(config, exchange) if stored_at is None else _stored(stored_at, exchange)
+    known = _listed(config, exchange) if stored_at is None else _stored(config, stored_at, exchange)
     found = [each for each in known if fnmatchcase(each.symbol, pattern)]
     if not found:
         near = difflib.get_close_matches(pattern, [each.symbol for each in known], n=1)
@@ -96,29 +99,35 @@ def symbols(
 
 
 def _listed(config: Config, exchange: str) -> list[Symbol]:
-    listed = asyncio.run(_load(config, exchange))
-    return [_symbol(instrument) for instrument in sorted(listed, key=lambda one: one.symbol)]
+    listed, adapter = asyncio.run(_load(config, exchange)), venues.adapters(config, exchange)({})
+    return [_symbol(instrument, adapter) for instrument in sorted(listed, key=lambda one: one.symbol)]
 
 
 async def _load(config: Config, exchange: str) -> list[Instrument]:
     return await venues.listing(config, exchange)()
 
 
-def _symbol(one: Instrument) -> Symbol:
+def _symbol(one: Instrument, adapter: Adapter) -> Symbol:
     expiry = None if one.expiry_ns is None else datetime.fromtimestamp(one.expiry_ns / clock.SECOND, UTC)
     steps, limits = (one.price_step, one.amount_step), (one.min_amount, one.max_amount, one.min_notional)
     names = (one.symbol, one.native, one.kind, one.base, one.quote, one.settle)
-    return Symbol(*names, *steps, *limits, one.contract_size, expiry, one.active)
+    return Symbol(*names, *steps, *limits, one.contract_size, expiry, one.active, channels=_channels(one, adapter))
 
 
-def _stored(url: str, exchange: str) -> list[Symbol]:
+def _channels(one: Instrument, adapter: Adapter) -> tuple[Channel, ...]:
+    offered = adapter.channels(one)
+    return tuple(channel for channel in CHANNELS if channel in offered)
+
+
+def _stored(config: Config, url: str, exchange: str) -> list[Symbol]:
     with connect_sync(url, role="symbols") as connection:
         rows = connection.execute(query("stored_instruments"), {"exchange": exchange}).fetchall()
     if not rows:
         raise ConfigError(
             f"the database knows no instrument of {exchange}: `ingest instruments refresh {exchange}` brings them"
         )
-    return [Symbol(*row) for row in rows]
+    adapter = venues.adapters(config, exchange)({})
+    return [structs.replace(Symbol(*row), channels=_channels(Instrument(exchange, *row[:6]), adapter)) for row in rows]
 
 
 def _symbols_table(found: Iterable[Symbol]) -> Table:
@@ -129,7 +138,7 @@ def _symbols_table(found: Iterable[Symbol]) -> Table:
         shown.add_column(name, justify="right")
     shown.add_column("")
     for one in found:
-        state = "" if one.active else "halted"
+        state = "halted" if not one.active else "" if one.channels else "not collected"
         if one.delisted_at is not None:
             state = f"delisted {one.delisted_at:%Y-%m-%d %H:%M}"
         steps, limits = (one.price_step, one.amount_step), (one.min_amount, one.max_amount, one.min_notional)
@@ -137,7 +146,7 @@ def _symbols_table(found: Iterable[Symbol]) -> Table:
             *(cell(text) for text in (one.symbol, one.native, one.kind, one.base, one.quote)),
             *(cell(_short(text)) for text in (*steps, *limits)),
             Text(state, "yellow"),
-            style="" if one.active else "dim",
+            style="" if one.active and one.channels else "dim",
         )
     return shown
 

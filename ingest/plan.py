@@ -11,12 +11,11 @@ from math import ceil
 from msgspec import Struct, structs
 
 from ingest.collect.poll import KEPT_FOR_OTHERS
-from ingest.collect.selection import Settings, Subscription, select
+from ingest.collect.selection import Settings, Subscription, is_name, select
 from ingest.exchanges.adapter import Adapter, Limits, Request
 from ingest.exchanges.limiter import SHARE
 from ingest.records import CHANNELS, Channel, Instrument, Stream
 
-_GLOB = frozenset("*?[")
 _SHARE_FOR_POLLS = SHARE * (1 - KEPT_FOR_OTHERS)
 """Of the venue's limit."""
 
@@ -82,13 +81,15 @@ def plan(
     named: dict[Channel, dict[str, None]] = {}
     globs: dict[Channel, dict[str, Glob]] = {}
     unknown: dict[str, None] = {}
+    offered = listed if listed is None or adapter is None else [one for one in listed if adapter.channels(one)]
     for subscription in settings.subscriptions:
         for pattern in subscription.symbols:
-            found = None if listed is None else _matches(settings, pattern, listed)
+            among = listed if is_name(pattern) else offered
+            found = None if among is None else _matches(settings, pattern, among)
             if found == ():
                 unknown[pattern] = None
             for channel in subscription.channels:
-                if not _GLOB.isdisjoint(pattern):
+                if not is_name(pattern):
                     globs.setdefault(channel, {})[pattern] = Glob(pattern, found)
                 elif found != ():
                     named.setdefault(channel, {})[pattern] = None
@@ -157,11 +158,12 @@ def _cadences(adapter: Adapter, polls: Sequence[Stream]) -> tuple[Poll, ...]:
 
 
 def _supposed(exchange: str, symbol: str) -> Instrument:
-    """What a unified symbol says of itself: `BTC/USDT:USDT` is settled, `BTC/USDT:USDT-261225` ends."""
-    pair, _, settle = symbol.partition(":")
+    """What a unified symbol says of itself: behind a colon what settles it, then its end, then a strike and a side."""
+    pair, _, contract = symbol.partition(":")
     base, _, quote = pair.partition("/")
-    kind = "spot" if not settle else "future" if "-" in settle else "swap"
-    return Instrument(exchange, symbol, symbol, kind, base, quote, settle.partition("-")[0] or None)
+    settle, *terms = contract.split("-")
+    kind = "spot" if not settle else ("swap", "future", "option")[min(len(terms), 2)]
+    return Instrument(exchange, symbol, symbol, kind, base, quote, settle or None)
 
 
 def _request(adapter: Adapter, stream: Stream) -> Request:

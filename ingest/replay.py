@@ -73,13 +73,14 @@ def replay(config: Config, files: Sequence[Path], *, exchange: str | None, url: 
 
 
 async def _replay(config: Config, paths: Sequence[Path], exchange: str, url: str | None) -> Result:
-    instruments = await _instruments(paths, exchange)
+    adapter = venues.adapters(config, exchange)({})
+    instruments = await _instruments(paths, exchange, adapter)
     if url is None:
         numbers = {instrument.symbol: number for number, instrument in enumerate(instruments, 1)}
-        streams = _streams(venues.adapters(config, exchange)({}), instruments, numbers)
+        streams = _streams(adapter, instruments, numbers)
         feed = await _run(config, exchange, paths, streams, _Nowhere())
         return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected)
-    streams = await _registered(config, exchange, instruments, url)
+    streams = await _registered(adapter, exchange, instruments, url)
     by_id = {stream.instrument_id: stream.instrument for stream in streams}
     pipeline = Pipeline([CopyWriter(url, role="replay", instruments=by_id)], Limits())
     async with asyncio.TaskGroup() as group:
@@ -92,9 +93,8 @@ async def _replay(config: Config, paths: Sequence[Path], exchange: str, url: str
     return Result(feed.frames, feed.kinds, feed.ignored, feed.rejected, counts.stored, counts.duplicate)
 
 
-async def _registered(config: Config, exchange: str, instruments: Sequence[Instrument], url: str) -> list[Stream]:
+async def _registered(adapter: Adapter, exchange: str, instruments: Sequence[Instrument], url: str) -> list[Stream]:
     """The recording's streams as the database knows them. Raises ConfigError where their ids are of another kind."""
-    adapter = venues.adapters(config, exchange)({})
     registry = Registry(url)
     try:
         ids = await registry.register_instruments(exchange, instruments)
@@ -137,7 +137,7 @@ async def _run(config: Config, exchange: str, paths: Sequence[Path], streams: Se
     return feed
 
 
-async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]:
+async def _instruments(paths: Sequence[Path], exchange: str, adapter: Adapter) -> list[Instrument]:
     """The instruments that the recording is about, described as the venue described them then."""
     replies: dict[str, bytes] = {}
     named: set[str] = set()
@@ -151,9 +151,8 @@ async def _instruments(paths: Sequence[Path], exchange: str) -> list[Instrument]
                 replies.setdefault(f"{parts.path}?{parts.query}", entry.payload)
             sent = entry.payload.decode() if entry.kind == "sent" else ""
             named.update(_WORD.findall(f"{entry.url} {sent}".lower()))
-    adapter = adapter_of(exchange)
-    listed = await load_instruments(exchange, kinds=adapter.kinds, replies=replies)
-    return [instrument for instrument in listed if adapter.key(instrument).lower() in named]
+    listed = await load_instruments(exchange, replies=replies)
+    return [one for one in listed if adapter.key(one).lower() in named and adapter.channels(one)]
 
 
 def _streams(venue: Adapter, instruments: Sequence[Instrument], ids: Mapping[str, int]) -> list[Stream]:

@@ -87,17 +87,17 @@ class Load(Protocol):
 
 
 def listing(config: Config, exchange: str, tap: RestTap | None = None) -> Load:
-    """Loads the exchange's instruments, as configured."""
+    """Loads all that the exchange lists, by its address as configured."""
     venue = config.exchanges[exchange]
-    rest_url, kinds = venue.rest_url or REST_URLS.get(exchange), adapter_of(exchange).kinds
-    load = partial(load_instruments, exchange, kinds=kinds, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
+    rest_url = venue.rest_url or REST_URLS.get(exchange)
+    load = partial(load_instruments, exchange, rest_url=rest_url, proxy=_secret(venue.proxy), tap=tap)
     return lambda limiter=None: load(limiter=limiter)
 
 
-def announcement(config: Config, exchange: str) -> Awaitable[str | None]:
+def announcement(config: Config, exchange: str, limiter: Limiter | None) -> Awaitable[str | None]:
     """What the exchange says of its own maintenance."""
     venue = config.exchanges[exchange]
-    return load_announcement(exchange, rest_url=venue.rest_url, proxy=_secret(venue.proxy))
+    return load_announcement(exchange, rest_url=venue.rest_url, proxy=_secret(venue.proxy), limiter=limiter)
 
 
 def _secret(value: Any) -> str | None:

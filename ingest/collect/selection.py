@@ -78,7 +78,7 @@ def unlisted(settings: Settings, streams: Collection[Stream]) -> bool:
         not any(fnmatchcase(symbol, pattern) for symbol in symbols)
         for subscription in settings.subscriptions
         for pattern in subscription.symbols
-        if not _is_name(pattern) or settings.share.takes(settings.exchange, pattern)
+        if not is_name(pattern) or settings.share.takes(settings.exchange, pattern)
     )
 
 
@@ -101,13 +101,15 @@ def select(
     order of the listing.
 
     A symbol that the venue does not list is logged with the nearest one that it does, and a channel that it does not
-    offer with those that it does; the rest goes on: one delisting must not keep a daemon from starting.
+    offer with those that it does; the rest goes on: one delisting must not keep a daemon from starting. A glob means
+    what there is something of: not the options that are listed and not translated.
     """
     active = [instrument for instrument in listed if instrument.active]
     wanted: dict[tuple[str, Channel], tuple[Instrument, Channel]] = {}
     for subscription in settings.subscriptions:
         for pattern in subscription.symbols:
-            found = [instrument for instrument in active if fnmatchcase(instrument.symbol, pattern)]
+            matching = [instrument for instrument in active if fnmatchcase(instrument.symbol, pattern)]
+            found = [instrument for instrument in matching if offers(instrument)] or matching
             if not found:
                 near = difflib.get_close_matches(pattern, [instrument.symbol for instrument in active], n=1)
                 log.error(
@@ -136,6 +138,6 @@ def select(
     return [one for one in wanted.values() if share.takes(settings.exchange, one[0].symbol)]
 
 
-def _is_name(pattern: str) -> bool:
+def is_name(pattern: str) -> bool:
     """No glob."""
     return not any(sign in pattern for sign in "*?[")

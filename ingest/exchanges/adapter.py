@@ -41,7 +41,7 @@ class Limits(Struct, frozen=True):
     trades_page: int = 1000  # rows that one REST call gives at most
     candles_page: int = 1000
     candles_kept: int | None = None  # of each length REST has so many of the latest; None: all since the listing
-    daily_dumps: bool = False  # it publishes a file of each day, which holds what REST no longer does
+    daily_dumps: Collection[str] = ()  # kinds of which a file of each day has what REST no longer has, by the same ids
 
 
 class Ping(Struct, frozen=True):
@@ -67,8 +67,8 @@ class BookRule(Struct, frozen=True):
 
 
 class History(Struct, frozen=True):
-    """How REST gives past trades: a page is asked for `by` a bound, ids or times, and runs upwards from the lower
-    one or downwards from the upper one; or it is always the latest trades, whatever is asked (`recent`).
+    """How REST gives past trades: a page is asked for `by` a bound. Of ids it runs upwards from the lower one or
+    downwards from the upper one, of times upwards; or it is always the latest trades, whatever is asked (`recent`).
     """
 
     by: Literal["id", "time", "recent"] = "id"
@@ -184,7 +184,7 @@ class Adapter(Protocol):
         return instrument.native
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        """What the venue offers of this instrument."""
+        """What it offers of this instrument: nothing, where it is of a kind that is listed and not translated."""
 
     def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
         """Channels that no stream brings, with the seconds between two REST calls; of candles: after their close."""

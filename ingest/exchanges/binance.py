@@ -85,7 +85,7 @@ class Binance(Adapter):
         weight_per_minute=6000,
         trades_page=1000,
         candles_page=1000,
-        daily_dumps=True,
+        daily_dumps=("spot",),
     )
     promises: Mapping[Channel, Promise] = {
         "trades": "ids",  # of one symbol, for `t` and for `a` alike
@@ -107,7 +107,7 @@ class Binance(Adapter):
         self._include_open = options.include_open_candles
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _CHANNELS_OFFERED
+        return _CHANNELS_OFFERED if instrument.kind in self.kinds else ()
 
     def id_space(self, channel: Channel) -> str:
         return self._trade_stream if channel == "trades" else _ID_SPACES[channel]

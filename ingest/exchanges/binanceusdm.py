@@ -97,7 +97,7 @@ class BinanceUsdm(Adapter):
         weight_per_minute=2400,
         trades_page=1000,
         candles_page=1000,
-        daily_dumps=True,
+        daily_dumps=("swap",),
     )
     promises: Mapping[Channel, Promise] = {
         "trades": "ids",
@@ -120,7 +120,7 @@ class BinanceUsdm(Adapter):
         self._subscribed: frozenset[tuple[int, Channel]] | None = None  # None: to whatever a recording holds
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _CHANNELS_OFFERED
+        return _CHANNELS_OFFERED if instrument.kind in self.kinds else ()
 
     def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
         return {"open_interest": _OPEN_INTEREST_SECONDS}

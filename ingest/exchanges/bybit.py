@@ -107,7 +107,7 @@ class Bybit(Adapter):
         weight_per_minute=2400,
         trades_page=1000,
         candles_page=1000,
-        daily_dumps=True,
+        daily_dumps=("swap",),  # those of spot number their rows
     )
     promises: Mapping[Channel, Promise] = {**dict.fromkeys(_LINEAR, _NONE), "candles": "grid", "book": "sequence"}
     ping = Ping('{"op":"ping"}', 20.0)

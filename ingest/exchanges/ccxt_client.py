@@ -22,7 +22,7 @@ from ccxt.async_support.base.ws.functions import is_json_encoded_object
 from ingest import clock
 from ingest.exchanges.ccxt_digits import decode_json, exact
 from ingest.exchanges.ccxt_offer import client_class
-from ingest.exchanges.markets import TYPES, at_host
+from ingest.exchanges.markets import at_host
 
 log = structlog.get_logger()
 
@@ -108,8 +108,6 @@ class Clients:
         client = kind({"enableRateLimit": True, "timeout": _TIMEOUT_MS, "aiohttp_trust_env": self._proxy is None})
         client.timeout_on_exit = 0
         client.has = {**client.has, "fetchCurrencies": False}
-        if self.exchange in TYPES:
-            client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": TYPES[self.exchange]}
         if self._rest_url is not None:
             client.urls["api"] = at_host(client.urls["api"], self._rest_url.rstrip("/"))
         if self._ws_url is not None:

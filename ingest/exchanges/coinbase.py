@@ -121,7 +121,7 @@ class Coinbase(Adapter):
         self._books: dict[str, int] = {}  # by product: the number of its book's latest frame
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _CHANNELS_OFFERED
+        return _CHANNELS_OFFERED if instrument.kind in self.kinds else ()
 
     def polled(self, instrument: Instrument) -> Mapping[Channel, float]:
         """The stream's candles are of 5 minutes."""

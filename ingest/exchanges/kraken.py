@@ -139,7 +139,7 @@ class Kraken(Adapter):
         return websocket_name(instrument)
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return tuple(_TOPICS)
+        return tuple(_TOPICS) if instrument.kind in self.kinds else ()
 
     def id_space(self, channel: Channel) -> str:
         return _ID_SPACES.get(channel, "time")

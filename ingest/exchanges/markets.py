@@ -1,4 +1,4 @@
-"""Instruments of a venue, through ccxt's `load_markets`, for the market types that are configured."""
+"""Instruments of a venue, through ccxt's `load_markets`: all that it lists, also what no adapter translates."""
 
 import math
 import re
@@ -16,31 +16,39 @@ from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
 
-_KINDS = ("spot", "swap", "future", "option")
-TYPES = {"binance": ["spot"], "binanceusdm": ["linear"], "bybit": ["spot", "linear"], "okx": ["spot", "swap", "future"]}
-"""What ccxt is told to load where a venue lists its markets in several calls."""
+_KINDS = ("spot", "swap", "future", "option", "index")
+"""What `ingest.instruments` takes."""
+_LISTS: dict[str, dict[str, Any]] = {
+    "binance": {"types": ["spot"]},
+    "bybit": {"options": ["All"], "loadAllOptions": True},
+}
+"""What ccxt is told where it would list more than the venue, or less.
+
+Binance's contracts are venues of their own (`binanceusdm`, `binancecoinm`). Of Bybit's options it would ask for three
+coins, and for the first page: https://bybit-exchange.github.io/docs/v5/market/instrument
+"""
 _HOST = re.compile(r"^https?://[^/]+")
 
 
 async def load_instruments(
     exchange: str,
     *,
-    kinds: tuple[str, ...] = _KINDS,
     rest_url: str | None = None,
     proxy: str | None = None,
     tap: Callable[[str, int, bytes], None] | None = None,
     replies: Mapping[str, bytes] | None = None,
     limiter: Limiter | None = None,
 ) -> list[Instrument]:
-    """All instruments of the kinds. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
+    """All that the venue lists. Raises Retryable when the venue cannot be reached, Blocked when it refuses us.
 
     Steps and limits are the venue's digits, as plain decimal text, also where it sends JSON numbers. With `replies`
-    (bodies by path and query, or path alone) nothing is fetched: they are what the venue once said. `tap` is shown each
-    reply: url, time, body. The calls are within the `limiter`, and it is told where the venue wants us to wait.
+    (bodies by path and query, or path alone) nothing is fetched: they are what the venue once said, and a part of the
+    listing that they lack is empty. `tap` is shown each reply: url, time, body. The calls are within the `limiter`, and
+    it is told where the venue wants us to wait.
     """
     client = _client(exchange, rest_url, proxy)
-    if exchange in TYPES:
-        client.options["fetchMarkets"] = {**client.options.get("fetchMarkets", {}), "types": TYPES[exchange]}
+    if exchange in _LISTS:
+        client.options["fetchMarkets"] = {**client.options["fetchMarkets"], **_LISTS[exchange]}
     client.options["fetchCurrencies"] = False
     if replies is not None:
         client.fetch = _from(replies)
@@ -51,6 +59,8 @@ async def load_instruments(
     seen = Seen()
     client.on_rest_response = seen
     try:
+        if exchange == "okx":
+            client.options["defaultUnderlying"] = await _underlyings(client)
         markets = await client.load_markets()
     except ccxt.BaseError as error:
         translated = _translate(exchange, error, seen)
@@ -59,7 +69,18 @@ async def load_instruments(
         raise translated from error
     finally:
         await client.close()
-    return [_instrument(exchange, market) for market in markets.values() if market["type"] in kinds]
+    if replies is not None and not markets:
+        raise Fatal(f"{exchange}: the recording holds no listing of its instruments")
+    return [_instrument(exchange, market) for market in markets.values() if market["type"] in _KINDS]
+
+
+async def _underlyings(client: Any) -> list[str]:
+    """Of all OKX's options, of which it lists those of one underlying a call; ccxt would ask for two of them.
+
+    https://www.okx.com/docs-v5/en/#public-data-rest-api-get-underlying
+    """
+    reply = await client.publicGetPublicUnderlying({"instType": "OPTION"})
+    return [underlying for group in reply.get("data", ()) for underlying in group]
 
 
 def _within(limiter: Limiter, rate_limit_ms: float) -> Callable[..., Awaitable[None]]:
@@ -79,9 +100,13 @@ def at_host(urls: Any, host: str, of: re.Pattern[str] = _HOST) -> Any:
     return of.sub(host, urls) if isinstance(urls, str) else urls
 
 
-async def load_announcement(exchange: str, *, rest_url: str | None = None, proxy: str | None = None) -> str | None:
+async def load_announcement(
+    exchange: str, *, rest_url: str | None = None, proxy: str | None = None, limiter: Limiter | None = None
+) -> str | None:
     """What the venue says of its own maintenance, None where all is well or it says nothing (or cannot be asked)."""
     client = _client(exchange, rest_url, proxy)
+    if limiter is not None:
+        client.throttle = _within(limiter, client.rateLimit)
     try:
         if not client.has.get("fetchStatus"):
             return None
@@ -142,9 +167,7 @@ def _from(replies: Mapping[str, bytes]) -> Fetch:
     async def fetch(url: str, *_: object) -> Any:
         parts = urlsplit(url)
         body = replies.get(f"{parts.path}?{parts.query}", replies.get(parts.path))
-        if body is None:
-            raise ccxt.ExchangeError(f"the recording holds no reply of {parts.path}")
-        return decode_json(body)
+        return {} if body is None else decode_json(body)
 
     return fetch
 

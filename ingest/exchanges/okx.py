@@ -101,7 +101,7 @@ class Okx(Adapter):
         weight_per_minute=rest.WEIGHT_PER_MINUTE,
         trades_page=rest.TRADES_PAGE,
         candles_page=rest.CANDLES_PAGE,
-        daily_dumps=True,
+        daily_dumps=("spot", "swap", "future"),
     )
     promises: Mapping[Channel, Promise] = {channel: _PROMISES.get(channel, "none") for channel in TOPICS}
     ping = Ping("ping", 20)  # a line is cut when it is quiet for 30 s
@@ -134,7 +134,7 @@ class Okx(Adapter):
         self._by_name = {f'{topic}","instId"'.encode()[:12]: found for topic, found in self._decoders.items()}
 
     def channels(self, instrument: Instrument) -> Collection[Channel]:
-        return _OFFERED[instrument.kind]
+        return _OFFERED.get(instrument.kind, ())
 
     def group(self, stream: Stream) -> str:
         return "business" if stream.channel in ("trades", "candles") else "public"

@@ -40,10 +40,9 @@ class Gathered(Struct):
         """Whether history shows a trade at this time or later: then it does not trail it."""
         return any(trade.time_ns >= time_ns for trade in self.trades.values())
 
-    def keep(self, trades: list[Trade], bad: list[Bad], reply: Reply, *, earlier: bool = False) -> None:
-        """Take a page in; one that is `earlier` than what is here goes before it, for the order within a moment."""
-        page = {trade.trade_id: trade for trade in trades}
-        self.trades = page | self.trades if earlier else self.trades | page
+    def keep(self, trades: list[Trade], bad: list[Bad], reply: Reply) -> None:
+        """Take a page in."""
+        self.trades |= {trade.trade_id: trade for trade in trades}
         self.bad += bad
         self.as_of_ns = self.as_of_ns or reply.venue_ns or reply.received_ns
 
@@ -66,13 +65,7 @@ async def gather(fetch: Fetch, adapter: Adapter, instrument: Instrument, window:
         if oldest_ns >= first_ns:  # of its first moment there may have been more
             found.begins_ns = oldest_ns + MICROSECOND
         return found
-    if adapter.history.upwards:
-        return await _up(ask, first_ns, last_ns)
-    found = await _down(ask, first_ns, last_ns)
-    while found.until_ns < first_ns:  # more than is held at a time: the earlier half first
-        last_ns = first_ns + (last_ns - first_ns) // (2 * MICROSECOND) * MICROSECOND
-        found = await _down(ask, first_ns, last_ns)
-    return found
+    return await _up(ask, first_ns, last_ns)
 
 
 Ask = Callable[[int, int], Awaitable[tuple[list[Trade], list[Bad], Reply]]]
@@ -99,22 +92,6 @@ async def _up(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
         pages, still = pages + 1, 0
         at_ns = newest_ns if newest_ns > at_ns else at_ns + MICROSECOND
     found.until_ns = at_ns - MICROSECOND
-    return found
-
-
-async def _down(ask: Ask, first_ns: int, last_ns: int) -> Gathered:
-    """From the end back; `until_ns` lies before the start where there was more than may be held."""
-    found, at_ns = Gathered(last_ns), last_ns
-    for _ in range(_PAGES_MAX):
-        trades, bad, reply = await ask(first_ns, at_ns)
-        known = len(found.trades)
-        found.keep(trades, bad, reply, earlier=True)
-        oldest_ns = min((trade.time_ns for trade in trades), default=first_ns)
-        if oldest_ns < first_ns or len(found.trades) == known:
-            return found
-        at_ns = oldest_ns if oldest_ns < at_ns else at_ns - MICROSECOND
-    if last_ns - first_ns > MICROSECOND:
-        found.until_ns = first_ns - 1
     return found
 
 

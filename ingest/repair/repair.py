@@ -231,7 +231,7 @@ class Repair:
         """The trades of a window by its times; None when it waits, or cannot be asked for."""
         window = job.window
         if window.from_ns is None or window.to_ns is None:
-            await self._give_up(job, self._beyond_rest(), "its times are not known, and REST is asked by time alone")
+            await self._leave_to_files(job, "its times are not known, and REST is asked by time alone")
             return None
         found = await gather(self._asker.fetch, self._adapter, instrument, window)
         if found.goes_on_behind(window.to_ns) or found.as_of_ns >= window.to_ns + _SETTLED_NS:
@@ -243,7 +243,7 @@ class Repair:
         """Of trades that are known by time alone find the ids, by which they are fetched then."""
         window = job.window
         if self._adapter.promises["trades"] != "ids":
-            await self._give_up(job, self._beyond_rest(), "its ids are not known, and REST is asked by id alone")
+            await self._leave_to_files(job, "its ids are not known, and REST is asked by id alone")
             return
         try:
             found, as_of_ns = await find(self._asker.fetch, self._adapter, instrument, window)
@@ -255,10 +255,11 @@ class Repair:
             seconds = (window.last + _SETTLED_NS - as_of_ns) / SECOND
             await self._wait(job, seconds, "the venue's history may trail its stream")
         elif found.begins_ns is not None and found.begins_ns > window.last:
-            await self._give_up(job, self._beyond_rest(), FORGOTTEN)
+            await self._leave_to_files(job, FORGOTTEN)
         elif found.begins_ns is not None:
             rest = structs.replace(window, from_ns=found.begins_ns)
-            lost = Lost(structs.replace(window, to_ns=found.begins_ns - window.step), self._beyond_rest(), FORGOTTEN)
+            before = structs.replace(window, to_ns=found.begins_ns - window.step)
+            lost = Lost(before, self._beyond(before), FORGOTTEN)
             await self._go_on(job, rest, Fetched(), [lost], 0.0, "its ids are known now")
         elif found.last < found.first:
             remark = "before its first trade" if found.first <= 1 and job.purpose == "backfill" else None
@@ -269,7 +270,7 @@ class Repair:
                 self._says.taken_over(job)
         elif found.last - found.first >= _IDS_MAX:
             reason = f"{found.last - found.first + 1:,} trades are too many to fetch by REST"
-            await self._give_up(job, self._beyond_rest(), reason)
+            await self._leave_to_files(job, reason)
         else:
             span = structs.replace(window, from_id=found.first, to_id=found.last)
             windows = plan(span, self._adapter.limits)
@@ -306,7 +307,7 @@ class Repair:
         trailed_ns = now_ns - since_ns
         if trailed_ns >= PATIENCE_NS:
             reason = f"the venue's history did not reach it within {PATIENCE_NS // MINUTE} minutes"
-            await self._finish(job, fetched, [*lost, Lost(rest, self._beyond_rest(), reason)])
+            await self._finish(job, fetched, [*lost, Lost(rest, self._beyond(rest), reason)])
             return
         seconds = min(max(trailed_ns / SECOND, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
         await self._go_on(job, rest, fetched, lost, seconds, "the venue's history trails its stream")
@@ -317,6 +318,9 @@ class Repair:
         else:
             seconds = min(_FIRST_WAIT_SECONDS * 2**job.attempts, _LONGEST_WAIT_SECONDS)
             await self._wait(job, seconds, reason, counted=True)
+
+    async def _leave_to_files(self, job: Job, reason: str) -> None:
+        await self._give_up(job, self._beyond(job.window), reason)
 
     async def _give_up(self, job: Job, state: LostState, reason: str) -> None:
         lost = Lost(job.window, state, reason)
@@ -354,12 +358,13 @@ class Repair:
         except (IngestError, TimeoutError) as error:
             self._says.not_released(job, error)
 
-    def _beyond_rest(self) -> LostState:
+    def _beyond(self, window: Window) -> LostState:
         """What becomes of rows that REST does not have any more."""
-        return "awaiting_dump" if self._adapter.limits.daily_dumps else "unrecoverable"
+        kind = self._instruments[window.instrument_id].kind
+        return "awaiting_dump" if kind in self._adapter.limits.daily_dumps else "unrecoverable"
 
     def _lost(self, absent: Absent, bad: Sequence[Bad]) -> Lost:
-        state = self._beyond_rest() if absent.why == "forgotten" else "unrecoverable"
+        state = self._beyond(absent.window) if absent.why == "forgotten" else "unrecoverable"
         return Lost(absent.window, state, said(absent, bad))
 
     # Rows

@@ -11,10 +11,8 @@ every table has a key.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from operator import gt
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 import psycopg
@@ -30,15 +28,13 @@ from ingest.records import (
     Instrument,
     Item,
     Mark,
-    OrderBook,
-    Quote,
     Record,
     Reject,
-    Row,
     Ticker,
     Trade,
 )
 from ingest.store import database
+from ingest.store.advance import Advance, sequence_of
 from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
@@ -46,7 +42,7 @@ from ingest.store.sqlfiles import query
 _BIGINT_MAX = 2**63 - 1
 _REASON_MAX = 300
 _ROWS_SENT_AT_ONCE = 1_000
-"""The server stores them while the next ones are encoded."""
+"""The server stores them while the next ones are encoded, and these are counted while they are at hand."""
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -134,8 +130,8 @@ class CopyWriter:
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
     ) -> Written:
         async with connection.transaction(), connection.cursor() as cursor:
-            await _copy(cursor, sql.Identifier("ingest", table.name), table, records)
-            await _advance(cursor, records)
+            advance = await _copy(cursor, sql.Identifier("ingest", table.name), table, records)
+            await advance.put(cursor)
             await notes.put(cursor)
         return Written(len(records), 0, 0)
 
@@ -190,13 +186,13 @@ class CopyWriter:
     ) -> Written:
         await self._prepare_stage(connection, table)
         async with connection.transaction(), connection.cursor() as cursor:
-            await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, records)
+            advance = await _copy(cursor, sql.Identifier(f"stage_{table.name}"), table, records)
             await cursor.execute(query(table.merge), _window(records))
             found = await cursor.fetchall()
             stored = Counter({row[0]: row[1] for row in found if row[0] is not None})
             rejects = [self._reject_of(table.name, records[row[2]], row[3]) for row in found if row[0] is None]
             await _put_aside(cursor, rejects)
-            await _advance(cursor, records, stored)
+            await advance.put(cursor, stored)
             await notes.put(cursor)
         return Written(stored.total(), len(records) - stored.total() - len(rejects), len(rejects))
 
@@ -270,11 +266,15 @@ def _payload(record: Item) -> bytes:
         return repr(record).encode(errors="backslashreplace")
 
 
-async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, records: Sequence[Record]) -> None:
+async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, records: Sequence[Record]) -> Advance:
+    advance = Advance()
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:
         for start in range(0, len(records), _ROWS_SENT_AT_ONCE):
-            await copy.write(_encode(table, records[start : start + _ROWS_SENT_AT_ONCE]))
+            rows = records[start : start + _ROWS_SENT_AT_ONCE]
+            await copy.write(_encode(table, rows))
+            advance.add(rows)
+    return advance
 
 
 async def _put_aside(cursor: AsyncCursor[Any], rejects: list[Reject]) -> None:
@@ -317,78 +317,15 @@ def _window(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-async def _advance(
-    cursor: AsyncCursor[Any], records: Sequence[Record], stored: Mapping[int, int] | None = None
-) -> None:
-    """Advance `ingest.streams` by a batch, and tell the rollups what changed.
-
-    `stored` counts its new rows by instrument (None: all are new).
-    """
-    channel = CHANNEL_OF.get(type(records[0]))
-    if channel is None:
-        return
-    rows = cast("Sequence[Row]", records)  # a batch is of one type, and `channel` told which
-    received, earliest, latest = _ends(rows)
-    await cursor.execute(
-        query("advance_streams"),
-        {
-            "channel": channel,
-            "instrument_ids": list(latest),
-            "first_times": [timestamp(earliest[i].time_ns) for i in latest],
-            "last_times": [timestamp(row.time_ns) for row in latest.values()],
-            "last_sequences": [_sequence(row) for row in latest.values()],
-            "last_received_ats": [timestamp(row.received_ns) for row in latest.values()],
-            "received": [received[i] for i in latest],
-            "stored": [(received if stored is None else stored).get(i, 0) for i in latest],
-        },
-    )
-
-
-def _ends(rows: Sequence[Row]) -> tuple[Counter[int], dict[int, Row], dict[int, Row]]:
-    """How many there are of each instrument, a row with its earliest time, and the last of those with its latest."""
-    ids, times = [row.instrument_id for row in rows], [row.time_ns for row in rows]
-    if any(map(gt, times, islice(times, 1, None))):  # else in order, as they mostly are: no sorting
-        order = sorted(range(len(times)), key=times.__getitem__)
-        ids, rows = [ids[place] for place in order], [rows[place] for place in order]
-    received = Counter(ids)
-    count = len(received)
-    return (
-        received,
-        _first(zip(ids, rows, strict=True), count),
-        _first(zip(reversed(ids), reversed(rows), strict=True), count),
-    )
-
-
-def _first(pairs: Iterable[tuple[int, Row]], count: int) -> dict[int, Row]:
-    """The first row of each of so many instruments; mostly they all come soon."""
-    found: dict[int, Row] = {}
-    for instrument_id, row in pairs:
-        if instrument_id not in found:
-            found[instrument_id] = row
-            if len(found) == count:
-                break
-    return found
-
-
 def _missing(record: Record, reason: str) -> list[Gap]:
     """The gap that a refused row leaves: its id, or its moment. Repair may find it better told by REST."""
     channel = CHANNEL_OF.get(type(record))
     if channel is None or isinstance(record, Reject | Ticker):
         return []
     at_ns, opened_ns = _possible(record.time_ns), _possible(record.received_ns) or clock.now_ns()
-    number = _sequence(record) if isinstance(record, Trade) else None
+    number = sequence_of(record) if isinstance(record, Trade) else None
     if at_ns is None and number is None:
         return []
     state: GapState = "open" if channel in ("trades", "candles") else "unrecoverable"
     ids = (record.instrument_id, channel)
     return [Gap(*ids, "row rejected", at_ns, at_ns, number, number, reason, state, opened_ns=opened_ns)]
-
-
-def _sequence(row: Row) -> int | None:
-    match row:
-        case Trade(trade_id=trade_id):
-            number = int(trade_id) if trade_id.isascii() and trade_id.isdigit() else None
-            return number if number is not None and number <= _BIGINT_MAX else None
-        case OrderBook(sequence=sequence) | Quote(sequence=sequence):
-            return sequence
-    return None

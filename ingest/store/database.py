@@ -1,6 +1,7 @@
 """Connections to PostgreSQL, and what its errors mean for us."""
 
 import os
+import sys
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -45,10 +46,10 @@ def with_database(url: str, name: str) -> str:
 async def connect(url: str, *, role: str) -> AsyncConnection:
     """A connection in autocommit mode. Raises `Retryable` while the server is away, `Fatal` when it refuses us.
 
-    Nothing is prepared: a plan that is cached breaks when maintenance changes a table under it.
+    Nothing is prepared unasked: a cached plan that returns rows breaks when maintenance changes a table under it.
     """
     try:
-        return await AsyncConnection.connect(conninfo(url, role=role), autocommit=True, prepare_threshold=None)
+        return await AsyncConnection.connect(conninfo(url, role=role), autocommit=True, prepare_threshold=sys.maxsize)
     except psycopg.Error as error:
         raise translate(error) from error
 

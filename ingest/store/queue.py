@@ -1,7 +1,7 @@
 """The queue of windows to fetch by REST, shared by any number of processes, and the life of the gaps they close."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, Self
 
@@ -88,11 +88,6 @@ class Queue:
                 await execute(connection, "queue_begin_gaps", gap_ids=list(gaps))
             repaired = await settle(connection, instrument_ids)
         return [Planned(gaps[gap_id], len(windows)) for gap_id, windows in planned.items()], Settled(repaired, [])
-
-    async def add(self, windows: Iterable[Window]) -> None:
-        """Queue windows of a backfill. Not idempotent: the caller plans only what no job holds."""
-        async with self._transaction() as connection:
-            await add_windows(connection, "backfill", [(None, window) for window in windows])
 
     # Out of it
 

@@ -7,15 +7,18 @@ $$;
 COMMENT ON FUNCTION ingest.kept_from(text) IS 'Rows before this time are past the table''s retention: they are not written any more, and nothing is rolled up from them.';
 
 -- Community keeps a log of what changed and reads it back to refresh_start; Apache keeps none.
+-- In PL/pgSQL, which keeps its plan: each batch asks this, and SQL would be planned each time.
 CREATE OR REPLACE FUNCTION ingest.told_before(channel text) RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT coalesce((SELECT CASE WHEN current_setting('timescaledb.license', true) = 'timescale' THEN now() - p.late_after
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN coalesce((SELECT CASE WHEN current_setting('timescaledb.license', true) = 'timescale' THEN now() - p.late_after
                                  ELSE 'infinity' END
                      FROM ingest.policies p
                      WHERE p.late_after IS NOT NULL
-                       AND p.table_name = CASE $1 WHEN 'candles' THEN 'candles_1m' WHEN 'trades' THEN 'trades'
-                                                  WHEN 'book' THEN 'order_books' END),
-                    '-infinity')
+                       AND p.table_name = CASE channel WHEN 'candles' THEN 'candles_1m' WHEN 'trades' THEN 'trades'
+                                                       WHEN 'book' THEN 'order_books' END),
+                    '-infinity');
+END
 $$;
 COMMENT ON FUNCTION ingest.told_before(text) IS 'Rows of a channel before this time must be told in ingest.rollup_changes, or no refresh notices them.';
 

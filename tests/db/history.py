@@ -1,6 +1,7 @@
 """A venue's REST history as repair meets it, and what it leaves in the database."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -11,6 +12,8 @@ from ingest.errors import IngestError
 from ingest.exchanges.adapter import Request
 from ingest.exchanges.rest import Reply
 from ingest.records import Candle, CandleSource, Side, Trade
+from ingest.store.queue import Queue, add_windows
+from ingest.store.window import Window
 from tests.conftest import Fetch
 from tests.db.support import NOON, Rows, moment
 
@@ -35,6 +38,12 @@ def at(number: int) -> int:
 
 def open_of(minute: int) -> int:
     return NOON + minute * MINUTE
+
+
+async def order(queue: Queue, windows: Sequence[Window]) -> None:
+    """Queue windows of a backfill."""
+    async with queue._transaction() as connection:
+        await add_windows(connection, "backfill", [(None, window) for window in windows])
 
 
 class History:

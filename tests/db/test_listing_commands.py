@@ -84,6 +84,7 @@ def test_symbols_shows_what_the_venue_lists(config: Config, venue: Venue) -> Non
         "expiry": None,
         "active": True,
         "delisted_at": None,
+        "channels": ["trades", "candles", "book", "quotes", "ticker"],
     }
     code, text = printed(instruments.symbols, config, "binance", "[BS]*/USDT", stored_at=None)
     assert code == Exit.OK

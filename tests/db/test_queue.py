@@ -12,7 +12,7 @@ from ingest.store.gap_parts import Fetched, Lost, Repaired, Settled
 from ingest.store.queue import Count, Job, Planned, Queue
 from ingest.store.window import Window
 from tests.conftest import Fetch
-from tests.db.history import at, gap_row, gap_rows, job_rows, open_gap, open_of, rollup_changes
+from tests.db.history import at, gap_row, gap_rows, job_rows, open_gap, open_of, order, rollup_changes
 from tests.db.support import Proxy, moment
 
 MakeQueue = Callable[..., Queue]
@@ -72,7 +72,7 @@ async def test_a_gap_is_planned_once_however_many_ask(fetch: Fetch, make_queue: 
 
 async def test_windows_are_claimed_by_one_repairs_first_then_the_oldest(fetch: Fetch, make_queue: MakeQueue) -> None:
     first, second = make_queue(), make_queue()
-    await first.add([ids(901, 910), ids(911, 920)])
+    await order(first, [ids(901, 910), ids(911, 920)])
     open_gap(fetch, "trades", (11, 30))
     await first.take_gaps([1], tens)
     got = [await claim(queue, name) for queue, name in ((first, "a"), (second, "b"), (second, "b"), (first, "a"))]
@@ -87,7 +87,7 @@ async def test_windows_are_claimed_by_one_repairs_first_then_the_oldest(fetch: F
 
 
 async def test_a_purpose_and_an_instrument_can_be_asked_for(fetch: Fetch, queue: Queue) -> None:
-    await queue.add([ids(901, 910), ids(1, 10, instrument_id=2)])
+    await order(queue, [ids(901, 910), ids(1, 10, instrument_id=2)])
     open_gap(fetch, "trades", (11, 20))
     await queue.take_gaps([1], tens)
     (job,) = await queue.claim([1], "a", purposes=("backfill",), count=9)
@@ -98,7 +98,7 @@ async def test_a_purpose_and_an_instrument_can_be_asked_for(fetch: Fetch, queue:
 
 async def test_workers_that_claim_at_once_get_different_windows(make_queue: MakeQueue) -> None:
     queues = [make_queue() for _ in range(4)]
-    await queues[0].add([ids(n, n) for n in range(1, 101)])
+    await order(queues[0], [ids(n, n) for n in range(1, 101)])
     got = await asyncio.gather(*(claim(queue, str(n), 7) for n, queue in enumerate(queues * 4)))
     firsts = [job.window.first for jobs in got for job in jobs]
     assert sorted(firsts) == list(range(1, 101))
@@ -106,7 +106,7 @@ async def test_workers_that_claim_at_once_get_different_windows(make_queue: Make
 
 async def test_a_claim_lasts_until_it_expires_and_can_be_made_longer(make_queue: MakeQueue) -> None:
     first, second = make_queue(), make_queue()
-    await first.add([ids(1, 10)])
+    await order(first, [ids(1, 10)])
     (job,) = await first.claim([1], "a", seconds=-1)
     assert await first.extend(job, 100)
     assert await claim(second, "b") == []
@@ -118,7 +118,7 @@ async def test_a_claim_lasts_until_it_expires_and_can_be_made_longer(make_queue:
 
 async def test_a_claim_is_kept_while_the_work_lasts_and_not_behind_it(fetch: Fetch, make_queue: MakeQueue) -> None:
     first, second = make_queue(), make_queue()
-    await first.add([ids(1, 10)])
+    await order(first, [ids(1, 10)])
     (job,) = await first.claim([1], "a", seconds=100)
     fetch("UPDATE ingest.backfill_jobs SET claimed_until = now()")
     async with first.keep(job, 0.4):
@@ -174,7 +174,7 @@ async def test_the_last_two_windows_ending_at_once_close_the_gap(fetch: Fetch, m
 
 
 async def test_a_window_given_back_is_due_when_it_was_said(fetch: Fetch, queue: Queue) -> None:
-    await queue.add([ids(1, 10)])
+    await order(queue, [ids(1, 10)])
     (job,) = await claim(queue)
     await queue.postpone(job, 30, "later", counted=True)
     assert await claim(queue) == []
@@ -313,7 +313,7 @@ async def test_whatever_is_lost_in_whatever_order_gaps_tell_exactly_that(
 
 
 async def test_counts_tell_what_waits_and_for_how_long(fetch: Fetch, queue: Queue) -> None:
-    await queue.add([ids(1, 10), ids(11, 20), ids(21, 30)])
+    await order(queue, [ids(1, 10), ids(11, 20), ids(21, 30)])
     open_gap(fetch, "trades", (51, 60))
     await queue.take_gaps([1], tens)
     repair, backfill = await claim(queue, count=2)
@@ -334,7 +334,7 @@ async def test_a_database_that_is_away_is_retryable_and_found_again(
     fetch: Fetch, make_queue: MakeQueue, proxy: Proxy
 ) -> None:
     queue = make_queue(proxy.url)
-    await queue.add([ids(1, 10)])
+    await order(queue, [ids(1, 10)])
     proxy.refuse()
     with pytest.raises(Retryable):
         await claim(queue)

@@ -36,6 +36,7 @@ from tests.db.history import (
     job_rows,
     open_gap,
     open_of,
+    order,
     rollup_changes,
     trade_of,
 )
@@ -73,7 +74,11 @@ async def make_repair(
     ) -> Repair:
         adapter = Binance({"BTCUSDT": 1, "ETHUSDT": 2}, options or Options())
         adapter.limits = structs.replace(  # of this instance alone
-            adapter.limits, trades_page=page, candles_page=page, daily_dumps=dumps, weight_per_minute=600_000
+            adapter.limits,
+            trades_page=page,
+            candles_page=page,
+            daily_dumps=("spot",) if dumps else (),
+            weight_per_minute=600_000,
         )
         queues.append(Queue(url, role=f"test {len(queues)}"))
         worker = f"worker {len(queues)}"
@@ -712,7 +717,7 @@ async def test_more_trades_than_rest_is_for_wait_for_daily_files(
 
 async def test_a_backfill_by_time_goes_on_by_id(fetch: Fetch, make_repair: MakeRepair, database_url: str) -> None:
     async with Queue(database_url) as queue:
-        await queue.add([Window(1, "trades", at(11), at(35))])
+        await order(queue, [Window(1, "trades", at(11), at(35))])
     await drain(make_repair(History(latest=90), page=10))
     assert stored_trades(fetch) == expected(*map(trade_of, range(11, 36)))
     assert {row[0] for row in job_rows(fetch)} == {"backfill"}
@@ -808,7 +813,7 @@ async def test_backfill_goes_through_the_same_worker_behind_repair(
     history = History(latest=90)
     history.forgotten_below = 3
     async with Queue(database_url) as queue:
-        await queue.add([Window(1, "trades", at(0), at(11), 1, 5), Window(1, "trades", at(0), at(11), 6, 10)])
+        await order(queue, [Window(1, "trades", at(0), at(11), 1, 5), Window(1, "trades", at(0), at(11), 6, 10)])
     open_gap(fetch, "trades", (51, 60))
     repair = make_repair(history)
     await drain(repair)

@@ -33,6 +33,7 @@ async def test_a_burst_into_a_slow_database_is_stored_whole(database_url: str, f
         def configure(client: Any) -> None:
             client.urls["api"]["public"] = f"{venue.rest_url}/api/v3"
             client.urls["api"]["ws"]["spot"] = f"{venue.ws_url}/stream"
+            client.options["fetchMarkets"] = {"types": ["spot"]}
 
         Slow.goes_on = asyncio.Event()
         Slow.goes_on.set()
@@ -68,6 +69,7 @@ async def test_a_subscription_that_stays_silent_is_a_named_gap_and_another_sessi
         def configure(client: Any) -> None:
             client.urls["api"]["public"] = f"{venue.rest_url}/api/v3"
             client.urls["api"]["ws"]["spot"] = f"{venue.ws_url}/stream"
+            client.options["fetchMarkets"] = {"types": ["spot"]}
 
         venue.faults.add(Mute(stream="btcusdt@trade"))
         async with collecting(

@@ -870,7 +870,7 @@ def test_every_listed_pair_is_found_by_its_key_and_by_its_name_in_rest() -> None
     (listing,) = lines(recording("KRAKEN.0.gz"))
     nothing = b'{"error":[],"result":{}}'
     replies = {"/0/public/AssetPairs": listing.text.encode(), "/0/public/Assets": nothing}
-    listed = asyncio.run(load_instruments("kraken", kinds=Kraken.kinds, replies=replies))
+    listed = asyncio.run(load_instruments("kraken", replies=replies))
     pairs_listed = [found for found in listed if not found.native.endswith(".d")]  # dark pools, closed since
     assert len(pairs_listed) > 250
     ids = {Kraken.key(found): number for number, found in enumerate(pairs_listed)}

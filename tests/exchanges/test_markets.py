@@ -7,10 +7,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from ingest import clock
-from ingest.errors import Retryable
+from ingest.errors import Fatal, Retryable
+from ingest.exchanges.adapter import Options
+from ingest.exchanges.bybit import Bybit
 from ingest.exchanges.ccxt_digits import Digits, step_text
 from ingest.exchanges.limiter import Limiter
-from ingest.exchanges.markets import load_instruments
+from ingest.exchanges.markets import load_announcement, load_instruments
 from ingest.exchanges.okx import Okx
 
 BINANCE = b"""{"timezone":"UTC","serverTime":1795262400000,"symbols":[{"symbol":"PEPEUSDT","status":"TRADING",
@@ -61,22 +63,111 @@ async def test_the_listing_is_within_the_limit_of_all_other_calls() -> None:
     assert limiter.delay_seconds(1, clock.monotonic_ns()) > 20  # every other call waits, too
 
 
-async def test_the_listing_of_okx_has_every_kind_that_its_adapter_translates() -> None:
-    listed = {"SPOT": "BTC-USDT", "SWAP": "BTC-USD-SWAP", "FUTURES": "BTC-USD-261225"}
+def okx(kind: str, native: str, **more: str) -> dict[str, str]:
+    """One row as https://www.okx.com/docs-v5/en/#public-data-rest-api-get-instruments has it."""
+    said = {"instType": kind, "instId": native, "state": "live", "tickSz": "0.1", "lotSz": "1", "minSz": "1"}
+    if kind == "SPOT":
+        return said | {"baseCcy": "BTC", "quoteCcy": "USDT"}
+    return said | {"uly": "BTC-USD", "settleCcy": "BTC", "ctType": "inverse", "ctVal": "100", "ctMult": "1", **more}
+
+
+async def test_the_listing_of_okx_is_whole_with_the_options_of_every_underlying() -> None:
+    path, ends = "/api/v5/public/instruments?instType=", {"expTime": "1798185600000"}
+    right = {**ends, "stk": "90000", "optType": "C"}
+    listed = {
+        f"{path}SPOT": [okx("SPOT", "BTC-USDT")],
+        f"{path}SWAP": [okx("SWAP", "BTC-USD-SWAP")],
+        f"{path}FUTURES": [okx("FUTURES", "BTC-USD-261225", **ends)],
+        f"{path}OPTION&uly=BTC-USD": [okx("OPTION", "BTC-USD-261225-90000-C", **right)],
+        f"{path}OPTION&uly=SOL-USD": [okx("OPTION", "SOL-USD-261225-90000-C", **right, uly="SOL-USD", settleCcy="SOL")],
+        "/api/v5/public/underlying?instType=OPTION": [["BTC-USD", "SOL-USD"]],
+    }
+    replies = {call: json.dumps({"code": "0", "msg": "", "data": data}).encode() for call, data in listed.items()}
+    found = await load_instruments("okx", replies=replies)
+    assert {one.symbol: one.kind for one in found} == {
+        "BTC/USDT": "spot",
+        "BTC/USD:BTC": "swap",
+        "BTC/USD:BTC-261225": "future",
+        "BTC/USD:BTC-261225-90000-C": "option",
+        "SOL/USD:SOL-261225-90000-C": "option",
+    }
+    adapter = Okx({}, Options())
+    assert {one.kind for one in found if adapter.channels(one)} == set(Okx.kinds)
+
+
+def bybit(native: str, base: str, quote: str, settle: str, contract: str, ends: str = "0") -> dict[str, object]:
+    """One row as https://bybit-exchange.github.io/docs/v5/market/instrument has it."""
+    sizes = {"qtyStep": "1", "minOrderQty": "1", "maxOrderQty": "9", "basePrecision": "0.01"}
+    return {
+        "symbol": native,
+        "contractType": contract,
+        "status": "Trading",
+        "deliveryTime": ends,
+        "baseCoin": base,
+        "quoteCoin": quote,
+        "settleCoin": settle,
+        "optionsType": "Call",
+        "priceFilter": {"tickSize": "0.5", "minPrice": "0.5", "maxPrice": "999"},
+        "lotSizeFilter": sizes,
+    }
+
+
+async def test_the_listing_of_bybit_is_whole_with_every_page_of_the_options_of_every_coin() -> None:
+    said = {
+        "category=spot": [bybit("BTCUSDT", "BTC", "USDT", "USDT", "")],
+        "category=linear&limit=1000": [bybit("BTCUSDT", "BTC", "USDT", "USDT", "LinearPerpetual")],
+        "category=inverse&limit=1000": [
+            bybit("BTCUSD", "BTC", "USD", "BTC", "InversePerpetual"),
+            bybit("BTCUSDZ26", "BTC", "USD", "BTC", "InverseFutures", "1798185600000"),
+        ],
+        "category=option&baseCoin=All": [bybit("BTC-25DEC26-90000-C", "BTC", "USD", "USDC", "", "1798185600000")],
+        "category=option&limit=1000&cursor=next&baseCoin=All": [
+            bybit("SOL-25DEC26-90-C", "SOL", "USDT", "USDT", "", "1798185600000")
+        ],
+    }
     replies = {}
-    for kind, native in listed.items():
-        said = {"instType": kind, "instId": native, "state": "live", "tickSz": "0.1", "lotSz": "1", "minSz": "1"}
-        if kind == "SPOT":
-            said |= {"baseCcy": "BTC", "quoteCcy": "USDT"}
-        else:
-            said |= {"uly": "BTC-USD", "settleCcy": "BTC", "ctType": "inverse", "ctVal": "100", "ctMult": "1"}
-        if kind == "FUTURES":
-            said["expTime"] = "1798185600000"
-        reply = json.dumps({"code": "0", "msg": "", "data": [said]}).encode()
-        replies[f"/api/v5/public/instruments?instType={kind}"] = reply
-    found = await load_instruments("okx", kinds=Okx.kinds, replies=replies)
-    assert {one.native: one.kind for one in found} == dict(zip(listed.values(), Okx.kinds, strict=True))
-    assert [one.symbol for one in found if one.expiry_ns] == ["BTC/USD:BTC-261225"]
+    for asked, rows in said.items():
+        result = {"category": asked[9:].partition("&")[0], "list": rows, "nextPageCursor": ""}
+        if asked == "category=option&baseCoin=All":
+            result["nextPageCursor"] = "next"
+        replies[f"/v5/market/instruments-info?{asked}"] = json.dumps({"retCode": 0, "result": result}).encode()
+    found = await load_instruments("bybit", replies=replies)
+    assert {one.symbol: one.kind for one in found} == {
+        "BTC/USDT": "spot",
+        "BTC/USDT:USDT": "swap",
+        "BTC/USD:BTC": "swap",
+        "BTC/USD:BTC-261225": "future",
+        "BTC/USD:USDC-261225-90000-C": "option",
+        "SOL/USDT:USDT-261225-90-C": "option",
+    }
+    adapter = Bybit({}, Options())
+    assert {one.symbol for one in found if adapter.channels(one)} == {"BTC/USDT", "BTC/USDT:USDT"}
+
+
+async def test_a_recording_without_a_listing_is_refused_and_one_with_a_part_of_it_is_not() -> None:
+    with pytest.raises(Fatal, match="okx: the recording holds no listing"):
+        await load_instruments("okx", replies={})
+    reply = json.dumps({"code": "0", "msg": "", "data": [okx("SPOT", "BTC-USDT")]}).encode()
+    (found,) = await load_instruments("okx", replies={"/api/v5/public/instruments?instType=SPOT": reply})
+    assert found.symbol == "BTC/USDT"
+
+
+async def test_maintenance_is_asked_for_within_the_limit() -> None:
+    """https://developers.binance.com/docs/wallet/others/system-status: 0 is normal, 1 is maintenance."""
+    limiter = Counting(6_000, 100)
+    said = {"status": 0, "msg": "normal"}
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(said)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", status)
+    async with TestServer(app) as server:
+        url = str(server.make_url("/"))
+        assert await load_announcement("binance", rest_url=url, limiter=limiter) is None
+        said |= {"status": 1, "msg": "system maintenance"}
+        assert "maintenance" in str(await load_announcement("binance", rest_url=url, limiter=limiter))
+    assert len(limiter.weights) == 2
 
 
 async def test_numbers_of_places_are_steps() -> None:

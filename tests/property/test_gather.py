@@ -36,13 +36,11 @@ class Venue(Binance):
         return Request(f"{start} {end} {limit}", 1)
 
     def decode_trades(self, body: bytes, _instrument_id: int, _received_ns: int) -> tuple[list[Trade], list[Bad]]:
-        start, end, limit = map(int, body.split())
+        start, _end, limit = map(int, body.split())
         if self.history.by == "recent":
             return list(self.trades[-limit:]), []
         found = [trade for trade in self.trades if trade.time_ns >= start]
-        if self.history.upwards:
-            return found[: self.cut.get(self.asked, limit)], []  # such venues know no end
-        return [trade for trade in found if trade.time_ns <= end][-limit:], []
+        return found[: self.cut.get(self.asked, limit)], []  # such venues know no end
 
     async def fetch(self, request: Request) -> Reply:
         self.asked += 1
@@ -71,12 +69,11 @@ async def all_of(venue: Venue, window: Window) -> list[Trade]:
     gaps=st.lists(st.integers(0, 4), min_size=1, max_size=80),
     page=st.integers(5, 9),
     most=st.integers(2, 6),
-    upwards=st.booleans(),
     ids=st.booleans(),
     bounds=st.tuples(st.integers(0, 79), st.integers(0, 79)),
 )
 def test_all_of_a_window_and_nothing_twice(
-    gaps: list[int], page: int, most: int, upwards: bool, ids: bool, bounds: tuple[int, int]
+    gaps: list[int], page: int, most: int, ids: bool, bounds: tuple[int, int]
 ) -> None:
     moments: list[int] = []
     now = 0
@@ -90,7 +87,7 @@ def test_all_of_a_window_and_nothing_twice(
     numbers = (first + 1, last + 1) if ids else (None, None)
     if not ids:
         within = [each for each in trades if times[0] <= each.time_ns <= times[1]]
-    venue = Venue(History("time", upwards=upwards), trades, page)
+    venue = Venue(History("time"), trades, page)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_PAGES_MAX", most)
         stored = asyncio.run(all_of(venue, Window(1, "trades", *times, *numbers)))

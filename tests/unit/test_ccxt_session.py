@@ -123,6 +123,7 @@ async def playing(
 
         def configure(client: Any) -> None:
             client.urls["api"]["ws"]["spot"] = f"ws://127.0.0.1:{port}/stream"
+            client.options["fetchMarkets"] = {"types": ["spot"]}
 
             async def fetch(*_: object) -> Any:
                 return {"symbols": [MARKET]}

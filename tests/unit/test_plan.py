@@ -5,6 +5,7 @@ from structlog.testing import capture_logs
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Limits, Options
 from ingest.exchanges.binanceusdm import BinanceUsdm
+from ingest.exchanges.bybit import Bybit
 from ingest.plan import Glob, Plan, Selection, plan
 from ingest.records import Channel, Instrument
 
@@ -95,6 +96,31 @@ def test_the_plan_holds_the_streams_that_the_collector_selects() -> None:
     selected = [(channel, instrument.symbol) for instrument, channel in select(wanted, VENUE)]
     assert sorted(found.each_stream()) == sorted(selected)
     assert found.streams == len(selected)
+
+
+def test_what_is_listed_and_not_translated_is_meant_by_no_glob_and_lacking_by_its_name() -> None:
+    right, swap = "BTC/USDC:USDC-261225-90000-C", "BTC/USDT:USDT"
+    venue = [
+        Instrument("bybit", right, "BTC-25DEC26-90000-C", "option", "BTC", "USDC", settle="USDC"),
+        Instrument("bybit", swap, "BTCUSDT", "swap", "BTC", "USDT", settle="USDT"),
+        Instrument("bybit", "BTC/USD:BTC", "BTCUSD", "swap", "BTC", "USD", settle="BTC"),
+    ]
+    bybit = Bybit({}, Options())
+    wanted = Settings("bybit", (Subscription(("BTC/*", "ETH/*", right), ("trades", "funding")),))
+    with capture_logs() as logs:
+        chosen = [(one.symbol, channel) for one, channel in select(wanted, venue, bybit.channels)]
+    assert chosen == [(swap, "trades"), (swap, "funding")]
+    assert [(entry["event"], entry["symbol"], entry.get("remedy")) for entry in logs] == [
+        ("symbol.unknown", "ETH/*", "the exchange lists nothing like it"),
+        ("channel.not_offered", right, "it offers nothing of this symbol"),
+        ("channel.not_offered", right, "it offers nothing of this symbol"),
+    ]
+    with capture_logs():
+        planned = plan(wanted, bybit.limits, venue, bybit)
+    assert planned.selections[0].globs == (Glob("BTC/*", (swap,)), Glob("ETH/*", ()))
+    assert (planned.connections, planned.unknown) == (1, ("ETH/*",))
+    assert planned.lacking == tuple(f"{name} of {right} (it offers nothing of it)" for name in ("trades", "funding"))
+    assert plan(wanted, bybit.limits, None, bybit).lacking == planned.lacking  # its name says what it is
 
 
 def test_a_venue_that_lists_nothing_is_no_connection() -> None:

@@ -14,7 +14,7 @@ PAGE = (ROOT / "docs" / "reference" / "venues.md").read_text()
 HISTORY = {
     History("id", upwards=True): "by id, upwards",
     History("id", upwards=False): "by id, downwards",
-    History("time", upwards=True): "by time, upwards",
+    History("time"): "by time, upwards",
     History("recent"): "the latest trades alone",
 }
 
@@ -62,7 +62,13 @@ def test_repair_reaches_trades_and_candles_alone() -> None:
 @pytest.mark.parametrize("name", list(ADAPTERS))
 def test_each_venue_says_how_it_gives_the_past(name: str) -> None:
     (told,) = re.findall(rf"^### `{name}`: (.*)$", PAGE, re.MULTILINE)
-    files = "daily files" if ADAPTERS[name].limits.daily_dumps else "no daily files"
+    adapter, files = ADAPTERS[name], "daily files"
+    if set(adapter.limits.daily_dumps) != set(adapter.kinds):
+        files = (
+            f"daily files of {', '.join(adapter.limits.daily_dumps)}"
+            if adapter.limits.daily_dumps
+            else "no daily files"
+        )
     assert told == f"{HISTORY[ADAPTERS[name].history]}; {files}"
 
 
