@@ -187,7 +187,7 @@ class Pipeline(Table):
         description="Connections that write. A stream's rows all go through one of them.",
         json_schema_extra={"unit": "connections"},
     )
-    batch_max_rows: Whole = Field(default=10_000, ge=1, le=1_000_000, description="A batch closes at this many rows.")
+    batch_max_rows: Whole = Field(default=20_000, ge=1, le=1_000_000, description="A batch closes at this many rows.")
     batch_max_bytes: Whole = Field(
         default=4_000_000, ge=1_000, le=1_000_000_000, description="A batch closes at this many bytes of COPY text."
     )

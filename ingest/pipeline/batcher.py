@@ -41,8 +41,8 @@ _TABLE_OFFSET = {table: offset for offset, table in enumerate(_ROW_BYTES)}
 class Limits(Struct, frozen=True):
     """A batch is sealed at the first of these; its age counts from its first row."""
 
-    max_rows: int = 10_000
-    max_bytes: int = 8_000_000
+    max_rows: int = 20_000
+    max_bytes: int = 4_000_000
     max_age_ns: int = 250_000_000
 
 

@@ -1,7 +1,7 @@
 """The writer against COPY of the same bytes: same table, rows, order, batches, and number of connections.
 
 Trades of ten instruments, in the order of their times, pass the daemon's own `Batcher` for two writers, so that
-the batches are the daemon's: 10,000 rows of five instruments each. A side is timed from its first statement to
+the batches are the daemon's: 20,000 rows of five instruments each. A side is timed from its first statement to
 its last commit, on connections that are open; before it the table is made as it should be and a checkpoint taken.
 """
 

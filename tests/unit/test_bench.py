@@ -7,6 +7,7 @@ import pytest
 
 from ingest.exchanges import ADAPTERS
 from ingest.exchanges.adapter import Options
+from ingest.pipeline.batcher import Limits
 from tests.bench import book, ccxt_handlers, decode, report, venues
 from tests.bench.__main__ import GROUPS, KEYS
 from tests.bench.harness import Bench, Figure, Group, Pairs, Scale, alternate, chosen, number
@@ -125,7 +126,7 @@ def test_a_load_holds_every_trade_once_in_the_daemons_batches() -> None:
     assert len(given) == len(set(given)) == 45_000
     for part in parts:
         assert len(part.blocks) == len(part.batches)
-        assert [len(batch) for batch in part.batches[:-1]] == [10_000] * (len(part.batches) - 1)
+        assert [len(batch) for batch in part.batches[:-1]] == [Limits().max_rows] * (len(part.batches) - 1)
         assert len({t.instrument_id for b in part.batches for t in b}) == INSTRUMENTS // WRITERS
 
 

@@ -206,7 +206,7 @@ def test_other_exchanges_may_be_known(file: Path) -> None:
         ({"INGEST_BOOK__DEPTH": SECRET}, "environment INGEST_BOOK__DEPTH: book.depth: must be a whole number of levels, without quotes or unit; write depth = 20"),
         ({"INGEST_BOOK__DEPTH": "5000"}, 'environment INGEST_BOOK__DEPTH: book.depth: "5000" is outside 1 to 1000 levels; the default is 20'),
         ({"DATABASE_URL": f"u:{SECRET}@h"}, "environment DATABASE_URL: database.url: is not a PostgreSQL URL; write postgresql://USER:***@HOST:5432/DATABASE"),
-        ({"INGEST_PIPELINE__QUEUE_MAX_ROWS": "10"}, "environment INGEST_PIPELINE__QUEUE_MAX_ROWS: pipeline: queue_max_rows (10) is below batch_max_rows (10000), so that no batch could fill; raise the one or lower the other"),
+        ({"INGEST_PIPELINE__QUEUE_MAX_ROWS": "10"}, "environment INGEST_PIPELINE__QUEUE_MAX_ROWS: pipeline: queue_max_rows (10) is below batch_max_rows (20000), so that no batch could fill; raise the one or lower the other"),
     ],
 )  # fmt: skip
 def test_one_wrong_variable(environ: dict[str, str], message: str) -> None:
