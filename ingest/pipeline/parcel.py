@@ -15,7 +15,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from ingest.pipeline.batch import TABLE_OF, Batch
-from ingest.records import CHANNEL_OF, Channel, Gap, GapState, Mark, OrderBook, Quote, Record, Reject, Row, Trade
+from ingest.records import CHANNEL_OF, Channel, Gap, GapState, Mark, Record, Reject, Row
+from ingest.store.advance import sequence_of
 
 FORMAT = 2
 """Raised by a change that this version could not read: a new table, a field without a default."""
@@ -25,7 +26,6 @@ _TYPE_OF: dict[str, type] = {**dict[str, type](TABLE_OF.items()), "rejected": Re
 NAME_OF = cast("dict[type, Channel | Literal['rejected']]", {table: name for name, table in _TYPE_OF.items()})
 """What a table is called on disk: its channel's name, or `rejected`."""
 
-_BIGINT_MAX = 2**63 - 1
 _CRC_BYTES = 4
 _encode = msgspec.msgpack.Encoder().encode
 _decoders = {name: msgspec.msgpack.Decoder(list[table]) for name, table in _TYPE_OF.items()}  # type: ignore[valid-type]
@@ -224,17 +224,6 @@ def _span(instrument_id: int, rows: list[Row]) -> Span:
 
 
 def _ids(rows: list[Row]) -> list[int] | None:
-    """Ids as the database counts them: a trade's digits, a sequence; None unless every row has one that fits it."""
-    ids: list[int | None]
-    if isinstance(rows[0], Trade):
-        texts = [row.trade_id for row in cast("list[Trade]", rows)]
-        together = "".join(texts)
-        if not (all(texts) and together.isascii() and together.isdigit() and max(map(len, texts)) < 20):
-            return None
-        ids = [int(text) for text in texts]
-    elif isinstance(rows[0], OrderBook | Quote):
-        ids = [row.sequence for row in cast("list[OrderBook]", rows)]
-    else:
-        return None
-    known = [number for number in ids if number is not None and number <= _BIGINT_MAX]
+    """The venue's numbers of the rows; None unless every one has one."""
+    known = [number for row in rows if (number := sequence_of(row)) is not None]
     return known if len(known) == len(rows) else None

@@ -13,6 +13,7 @@ from ingest.store.rows import timestamp
 from ingest.store.sqlfiles import query
 
 _BIGINT_MAX = 2**63 - 1
+_DIGITS = 20  # of more no number fits
 
 
 class Advance:
@@ -44,39 +45,42 @@ class Advance:
             if known is None or row.time_ns >= known.time_ns:
                 self._latest[instrument_id] = row
 
+    def parameters(self, stored: Mapping[int, int] | None = None) -> dict[str, Any]:
+        """Of `advance_streams`; `stored` counts the new rows by instrument (None: all are new). Empty without a row."""
+        if not self._latest:
+            return {}
+        latest, received = self._latest, self._received
+        return {
+            "channel": CHANNEL_OF[type(next(iter(latest.values())))],
+            "instrument_ids": list(latest),
+            "first_times": [timestamp(self._earliest[i].time_ns) for i in latest],
+            "last_times": [timestamp(row.time_ns) for row in latest.values()],
+            "last_sequences": [sequence_of(row) for row in latest.values()],
+            "last_received_ats": [timestamp(row.received_ns) for row in latest.values()],
+            "received": [received[i] for i in latest],
+            "stored": [(received if stored is None else stored).get(i, 0) for i in latest],
+        }
+
     async def put(self, cursor: AsyncCursor[Any], stored: Mapping[int, int] | None = None) -> None:
         """Advance `ingest.streams`, and tell the rollups what changed.
 
-        `stored` counts the new rows by instrument (None: all are new).
+        Prepared, though nothing else is: planning it would take as long as its work, for each batch. It returns no
+        rows, so that its plan is made anew where a table changes, and never breaks.
         """
-        if not self._latest:
-            return
-        latest, received = self._latest, self._received
-        await cursor.execute(
-            query("advance_streams"),
-            {
-                "channel": CHANNEL_OF[type(next(iter(latest.values())))],
-                "instrument_ids": list(latest),
-                "first_times": [timestamp(self._earliest[i].time_ns) for i in latest],
-                "last_times": [timestamp(row.time_ns) for row in latest.values()],
-                "last_sequences": [sequence_of(row) for row in latest.values()],
-                "last_received_ats": [timestamp(row.received_ns) for row in latest.values()],
-                "received": [received[i] for i in latest],
-                "stored": [(received if stored is None else stored).get(i, 0) for i in latest],
-            },
-            prepare=True,
-        )
+        if parameters := self.parameters(stored):
+            await cursor.execute(query("advance_streams"), parameters, prepare=True)
 
 
 def sequence_of(row: Row) -> int | None:
-    """The venue's number of it: a trade's id where that is one, a book's or a quote's sequence."""
+    """The venue's number of it, as far as the database can count: a trade's id, a book's or a quote's sequence."""
     match row:
         case Trade(trade_id=trade_id):
-            number = int(trade_id) if trade_id.isascii() and trade_id.isdigit() else None
-            return number if number is not None and number <= _BIGINT_MAX else None
-        case OrderBook(sequence=sequence) | Quote(sequence=sequence):
-            return sequence
-    return None
+            number = int(trade_id) if trade_id.isascii() and trade_id.isdigit() and len(trade_id) < _DIGITS else None
+        case OrderBook(sequence=number) | Quote(sequence=number):
+            pass
+        case _:
+            return None
+    return number if number is not None and number <= _BIGINT_MAX else None
 
 
 def _first(pairs: Iterable[tuple[int, Row]], count: int) -> Iterable[tuple[int, Row]]:

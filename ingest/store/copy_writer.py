@@ -1,7 +1,8 @@
 """Batches into hypertables, by a ladder: direct COPY; on a known key, staging; on bad data, bisection.
 
-1. COPY of the prebuilt block straight into the table: the fast path, no conflict expected.
-2. A unique violation: the same block into a temporary table, merged with `ON CONFLICT`.
+1. COPY straight into the table: the fast path, no conflict expected. Rows are encoded a thousand at a time, while the
+   server stores those before them.
+2. A unique violation: the same rows into a temporary table, merged with `ON CONFLICT`.
 3. A row that PostgreSQL refuses: the batch is halved until that row stands alone; it goes to
    `ingest.rejected`, everything else is stored.
 
@@ -39,7 +40,6 @@ from ingest.store.notes import encode_gaps, encode_marks
 from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
 
-_BIGINT_MAX = 2**63 - 1
 _REASON_MAX = 300
 _ROWS_SENT_AT_ONCE = 1_000
 """The server stores them while the next ones are encoded, and these are counted while they are at hand."""

@@ -34,7 +34,7 @@ WRITERS = 2
 INSTRUMENTS = 10
 TRADES_A_SECOND = 500
 START_NS = 1_795_298_400 * SECOND
-"""2026-11-21 22:00 UTC: two million trades, at this rate, end in the next day's chunk."""
+"""2026-11-21 22:00 UTC: two million trades, at this rate, are those of 67 minutes."""
 
 _COLUMNS = sql.SQL(", ").join(map(sql.Identifier, TABLES[Trade].columns))
 _COPY = sql.SQL("COPY ingest.trades ({}) FROM STDIN").format(_COLUMNS)

@@ -237,3 +237,16 @@ async def test_the_database_may_have_other_defaults(
     batch = [trade(time_ns=NOON + 5_000), trade("2", time_ns=NOON - 10 * DAY)]
     assert await make_writer().write(batch, staged=staged) == Written(2, 0, 0)
     assert stored_trades(fetch) == expected(*batch)
+
+
+async def test_progress_is_told_also_after_its_tables_changed(writer: CopyWriter, fetch: Fetch) -> None:
+    """Its statement stays planned on the connection, and maintenance goes on beside it."""
+    await writer.write([trade("1")])
+    fetch("ALTER TABLE ingest.streams ADD COLUMN remark text")
+    fetch("CREATE INDEX ON ingest.rollup_changes (channel)")
+    await writer.write([trade("2", time_ns=NOON + SECOND)])
+    fetch("ALTER TABLE ingest.streams DROP COLUMN remark")
+    await writer.write([trade("3", time_ns=NOON + 2 * SECOND)])
+    assert fetch(
+        "SELECT rows_stored, last_sequence FROM ingest.streams WHERE channel = 'trades' AND instrument_id = 1"
+    ) == [(3, 3)]

@@ -1,36 +1,24 @@
 """How far a batch brings its streams, though it comes in pieces."""
 
-import asyncio
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.records import Record, Reject, Trade
-from ingest.store.advance import Advance
+from ingest.store.advance import Advance, sequence_of
 from ingest.store.rows import timestamp
 
 START_NS = 1_795_298_400_000_000_000
 
 
-class _Cursor:
-    """Keeps what would be executed."""
-
-    def __init__(self) -> None:
-        self.executed: list[dict[str, Any]] = []
-
-    async def execute(self, _statement: Any, parameters: dict[str, Any], *, prepare: bool) -> None:
-        assert prepare
-        self.executed.append(parameters)
-
-
-def told(*pieces: list[Record], stored: dict[int, int] | None = None) -> list[dict[str, Any]]:
-    advance, cursor = Advance(), _Cursor()
+def told(*pieces: list[Record], stored: dict[int, int] | None = None) -> dict[str, Any]:
+    advance = Advance()
     for piece in pieces:
         advance.add(piece)
-    asyncio.run(advance.put(cursor, stored))  # type: ignore[arg-type]
-    return cursor.executed
+    return advance.parameters(stored)
 
 
 def trade(instrument_id: int, after_ns: int, trade_id: str, received_ns: int = 0) -> Trade:
@@ -38,14 +26,22 @@ def trade(instrument_id: int, after_ns: int, trade_id: str, received_ns: int = 0
 
 
 def test_rejects_belong_to_no_stream() -> None:
-    assert told([Reject("binance", "", "why", b"", START_NS)]) == []
-    assert told([]) == []
+    assert told([Reject("binance", "", "why", b"", START_NS)]) == {}
+    assert told([]) == {}
 
 
 def test_what_is_stored_is_told_beside_what_was_received() -> None:
-    (parameters,) = told([trade(1, 0, "5"), trade(1, 0, "6"), trade(2, 0, "7")], stored={1: 1})
+    parameters = told([trade(1, 0, "5"), trade(1, 0, "6"), trade(2, 0, "7")], stored={1: 1})
     columns = zip(parameters["instrument_ids"], parameters["received"], parameters["stored"], strict=True)
     assert sorted(columns) == [(1, 2, 1), (2, 1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("trade_id", "number"),
+    [("5", 5), ("9223372036854775807", 2**63 - 1), ("9223372036854775808", None), ("9" * 5000, None), ("٣", None)],
+)
+def test_an_id_counts_where_the_database_can_count_it(trade_id: str, number: int | None) -> None:
+    assert sequence_of(trade(1, 0, trade_id)) == number
 
 
 @given(
@@ -55,7 +51,7 @@ def test_what_is_stored_is_told_beside_what_was_received() -> None:
 def test_pieces_tell_what_the_whole_tells(drawn: list[tuple[int, int]], cuts: set[int]) -> None:
     trades = [trade(number, micros * 1000, str(place), place * 1000) for place, (number, micros) in enumerate(drawn)]
     ends = sorted({0, len(trades), *(cut for cut in cuts if cut < len(trades))})
-    (parameters,) = told(*(list[Record](trades[a:b]) for a, b in pairwise(ends)))
+    parameters = told(*(list[Record](trades[a:b]) for a, b in pairwise(ends)))
     assert sorted(parameters["instrument_ids"]) == sorted({one.instrument_id for one in trades})
     for place, number in enumerate(parameters["instrument_ids"]):
         mine = [one for one in trades if one.instrument_id == number]
