@@ -84,13 +84,13 @@ class Collector:
         self._connect_with, self._call_with = connect, call
         self._session_tap, self._rest_tap, self._emit = session_tap, rest_tap, emit
         self._ids: dict[str, int] = {}  # by the adapter's key of the instrument
-        self._any = new_adapter(self._ids)  # of no connection: for what is asked of any
-        limits = self._any.limits
+        self._adapter = new_adapter(self._ids)  # of no connection: for what is asked of any
+        limits = self._adapter.limits
         self._limiter = Limiter(limits.weight_per_minute, limits.burst)
         self._slots = Limiter.in_windows(limits.connections_per_window, limits.connection_window_seconds)
         self._slots.divide(1 / settings.share.of, clock.monotonic_ns())  # shards may be behind one address
         loaded = partial(load, self._limiter)
-        self._listing = Listing(self._any, self._ids, instruments, load=loaded, register=register, admit=admit)
+        self._listing = Listing(self._adapter, self._ids, instruments, load=loaded, register=register, admit=admit)
         self._supervisors: list[Supervisor] = []
         self._stopping = asyncio.Event()
         self._preparing: asyncio.Timeout | None = None
@@ -185,7 +185,7 @@ class Collector:
             raise
         finally:
             self._preparing = None
-        adapter, settings = self._any, self._settings
+        adapter, settings = self._adapter, self._settings
         async with self._call_with(settings.exchange, self._limiter, proxy=settings.proxy, tap=self._rest_tap) as rest:
             self.rest = rest
             self._catchup = Catchup(rest, adapter, self._instruments, self._pipeline, depth=settings.book_depth)
@@ -198,12 +198,12 @@ class Collector:
                     group.create_task(self._catchup.fetch_boundaries()),
                     group.create_task(self._catchup.check(self.feed)),
                     *(group.create_task(self._poller.run()) for _ in range(_POLL_CALLS)),
-                    group.create_task(self._follow_changes(adapter)),
+                    group.create_task(self._follow_changes()),
                 ]
                 repairing = None if self._repair is None else group.create_task(self._repair(rest, adapter))
                 async with asyncio.TaskGroup() as self._tasks:
                     self._tasks.create_task(self._stopping.wait())
-                    self._start(progress, adapter)
+                    self._start(progress)
                 for helper in helpers:
                     helper.cancel()
                 await asyncio.wait(helpers)
@@ -213,14 +213,14 @@ class Collector:
                 if repairing is not None:
                     repairing.cancel()
 
-    def _start(self, progress: Mapping[Stream, Progress | None], adapter: Adapter) -> None:
+    def _start(self, progress: Mapping[Stream, Progress | None]) -> None:
         """Follow these streams, and connect for them: where a connection has room, else anew."""
         assert self._poller is not None  # noqa: S101 - `run` made it
-        streams = list(progress)
+        streams, adapter = list(progress), self._adapter
         self._streams.update(streams)
         self._set_state(streams, "starting", None)
         self.feed.follow(streams, self._settings.book_depth, adapter, progress, clock.now_ns())
-        polled = [stream for stream in streams if stream.channel in adapter.polled(stream.instrument)]
+        polled = [stream for stream in streams if self._is_polled(stream)]
         self._poller.follow(polled)
         for group in dict.fromkeys(adapter.group(stream) for stream in streams):
             self._connect([s for s in streams if adapter.group(s) == group and s not in polled], group)
@@ -228,7 +228,7 @@ class Collector:
     def _connect(self, streams: list[Stream], group: str) -> None:
         """These streams of one group: where a connection has room, else over new ones."""
         assert self._tasks is not None  # noqa: S101 - `run` made it
-        limits = self._any.limits
+        limits = self._adapter.limits
         size = limits.streams_per_connection
         for supervisor in self._supervisors:
             room = size - len(supervisor.streams) if supervisor.group == group else 0
@@ -240,7 +240,7 @@ class Collector:
                 streams[start : start + size],
                 self._new_session,
                 group=group,
-                slot=self._slot,
+                slot=partial(self._slots.take, 1),
                 lifetime_seconds=limits.connection_lifetime_seconds,
                 on_live=self.on_live,
                 on_lost=self.on_lost,
@@ -252,10 +252,10 @@ class Collector:
                 supervisor.stop()
             self._tasks.create_task(supervisor.run())
 
-    async def _slot(self) -> None:
-        await self._slots.take(1)
+    def _is_polled(self, stream: Stream) -> bool:
+        return stream.channel in self._adapter.polled(stream.instrument)
 
-    async def _follow_changes(self, adapter: Adapter) -> None:
+    async def _follow_changes(self) -> None:
         """For ever: what a new configuration, or the venue's listing, adds and takes away.
 
         A stream that runs goes on while the configuration names it, until two listings in turn lack it: one proves
@@ -296,7 +296,7 @@ class Collector:
                 elif len(stay) < len(supervisor.streams):
                     supervisor.change(stay)
             self._end(gone)
-            self._start(new, adapter)
+            self._start(new)
             log.info("streams.changed", exchange=settings.exchange, added=len(new), removed=len(gone))
 
     def _end(self, gone: Mapping[Stream, str]) -> None:
@@ -347,7 +347,7 @@ class Collector:
             self.states[stream] = (state, detail)
 
     def _want_book(self, instrument_id: int) -> None:
-        if self._any.books.snapshot == "rest" and self._catchup is not None:
+        if self._adapter.books.snapshot == "rest" and self._catchup is not None:
             self._catchup.want_book(instrument_id)
             return
         loop = asyncio.get_running_loop()
@@ -364,13 +364,13 @@ class Collector:
     def _check(self, stream: Stream) -> None:
         """A stream is quiet: ask the venue, where its REST can tell; else renew it, each time after a longer quiet."""
         assert self._catchup is not None  # noqa: S101 - streams are followed after it
-        if self._any.tells_latest(stream):
+        if self._adapter.tells_latest(stream):
             self._catchup.want_check(stream)
             return
         account = self.feed.ledger.accounts[stream.instrument_id, stream.channel]
         account.silence.real(clock.now_ns())
-        if stream.channel == "liquidations":  # there may be none for days: its line alone attests to it
-            return
+        if stream.channel == "liquidations" or (self._is_polled(stream) and stream.channel != "candles"):
+            return  # there may be none for days: its line attests to it, or that a poll was answered
         self.feed.ledger.dead(account, clock.now_ns(), "nothing came for longer than ever")
         if stream.channel == "candles":
             self._catchup.want_candles(stream.instrument_id, _QUIET_CANDLES)

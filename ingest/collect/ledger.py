@@ -119,6 +119,8 @@ class Ledger:
             return
         stream, run = account.stream, account.run
         from_id = None
+        if stream.channel == "trades" and run is None:  # told in a moment's time after they were made
+            since_ns = max(account.began_ns, since_ns - _ATTEST_LATE_NS)
         if run is not None and run.last is not None:
             since_ns = run.last_ns
             from_id = run.last + 1 if stream.channel == "trades" else None

@@ -32,9 +32,13 @@ class Trades(Frame, tag="trades", frozen=True):
 
 
 class Candles(Frame, tag="candles", frozen=True):
-    """Those that changed, oldest first; the last one may still be open."""
+    """Those that changed, oldest first; the last one may still be open.
+
+    `as_of` is set of a REST reply that is told row by row: the venue's time then, in ms. What ended before is closed.
+    """
 
     rows: list[CandleRow]
+    as_of: int | None = None
 
 
 class Book(Frame, tag="book", frozen=True):

@@ -24,6 +24,7 @@ SECONDS: Mapping[Channel, float] = {
 }
 """Between two calls, where the limit allows it; trades twice as often as half a page of them was new."""
 _LEAST_SECONDS = 0.5
+_FULL = 50  # trades: a page of so many may be cut
 _BUSY, _QUIET = 0.5, 0.1
 
 
@@ -34,6 +35,7 @@ class _Seen:
         self.newest_ns = 0
         self.before_ns = 0
         self.ids: set[str] = set()
+        self.stuck = False
         self.seconds = SECONDS["trades"]
 
 
@@ -51,6 +53,8 @@ class Polls:
     def since_ms(self, stream: Stream) -> int | None:
         """From the moment before the last one that was seen, that one included; some exchanges leave out the bound."""
         seen = self._seen.get(stream.instrument.symbol) if stream.channel == "trades" else None
+        if seen is not None and seen.stuck:  # the oldest may be shown first, and leave no room for others
+            return seen.newest_ns // MILLISECOND
         since_ns = 0 if seen is None else seen.before_ns or seen.newest_ns
         return since_ns // MILLISECOND - 1 if since_ns else None
 
@@ -72,6 +76,7 @@ class Polls:
             seen.seconds = min(SECONDS["trades"], seen.seconds * 1.5)
         earlier = [each for each in (seen.before_ns, seen.newest_ns, *moments) if each < max(seen.newest_ns, newest_ns)]
         seen.before_ns = max(earlier, default=0)
+        seen.stuck = not new and len(page) >= _FULL and not seen.stuck
         seen.newest_ns = max(seen.newest_ns, newest_ns)
         seen.ids = {trade.trade_id for trade in page}
         return new, skipped

@@ -136,6 +136,8 @@ class Ccxt(Adapter):
             raise Rejected(f"unknown symbol: {found.symbol!r}")
         if isinstance(found, frames.Trades):
             return self._trades(found, instrument_id, received_ns) or _EMPTY
+        if isinstance(found, frames.Candles) and found.as_of is not None:
+            return self._replied(frame, instrument_id, found.as_of, received_ns)
         if isinstance(found, frames.Candles):
             return self._candles(instrument_id, found.rows, received_ns) or _EMPTY
         if isinstance(found, frames.Book):
@@ -170,6 +172,14 @@ class Ccxt(Adapter):
             self._open[instrument_id] = new
             events.append(new if self._include_open else Ignored("candle: still open"))
         return events
+
+    def _replied(self, frame: bytes, instrument_id: int, as_of_ms: int, received_ns: int) -> Sequence[Event]:
+        """A candle of a REST reply that was kept by itself."""
+        as_of_ns = as_of_ms * MILLISECOND
+        good, bad = self.decode_candles(frame, instrument_id, received_ns, CandleSource.REST, as_of_ns=as_of_ns)
+        if bad:
+            raise Rejected(bad[0].reason)
+        return good or (Ignored("candle: still open"),)
 
     def _book(self, instrument_id: int, found: frames.Book, received_ns: int) -> BookDelta | BookState:
         """A broken one is told as a change that follows nothing: the book is out of sync until the next state."""
@@ -230,7 +240,7 @@ class Ccxt(Adapter):
             try:
                 made = candle(instrument_id, row, source, received_ns)
             except Rejected as error:
-                bad.append(Bad(str(error), frames.encode(frames.Candles(found.symbol, [row]))))
+                bad.append(Bad(str(error), frames.encode(frames.Candles(found.symbol, [row], as_of_ns // MILLISECOND))))
                 continue
             if made.time_ns + MINUTE <= as_of_ns:
                 good.append(made)

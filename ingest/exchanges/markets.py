@@ -2,12 +2,14 @@
 
 import math
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import ccxt.async_support as ccxt
 import orjson
+import structlog
 
 from ingest import clock
 from ingest.errors import Fatal, IngestError, Retryable
@@ -15,6 +17,8 @@ from ingest.exchanges.ccxt_digits import decode_json, exact, step_text
 from ingest.exchanges.limiter import Limiter
 from ingest.exchanges.rest import blocked, retry_after_seconds
 from ingest.records import Instrument
+
+log = structlog.get_logger()
 
 _KINDS = ("spot", "swap", "future", "option", "index")
 """What `ingest.instruments` takes."""
@@ -24,9 +28,12 @@ _LISTS: dict[str, dict[str, Any]] = {
 }
 """What ccxt is told where it would list more than the venue, or less.
 
-Binance's contracts are venues of their own (`binanceusdm`, `binancecoinm`). Of Bybit's options it would ask for three
+Binance's contracts are venues of their own (`binanceusdm`, `binancecoinm`). Of Bybit's options it would ask for a few
 coins, and for the first page: https://bybit-exchange.github.io/docs/v5/market/instrument
 """
+_AT_LEAST = {"bybit": ["spot", "linear"], "okx": ["spot", "swap", "future"]}
+"""What is listed where not all can be had: not every host of a venue has its options."""
+_SEVERAL = 2
 _HOST = re.compile(r"^https?://[^/]+")
 
 
@@ -59,9 +66,7 @@ async def load_instruments(
     seen = Seen()
     client.on_rest_response = seen
     try:
-        if exchange == "okx":
-            client.options["defaultUnderlying"] = await _underlyings(client)
-        markets = await client.load_markets()
+        markets = await _markets(client)
     except ccxt.BaseError as error:
         translated = _translate(exchange, error, seen)
         if limiter is not None and isinstance(translated, Retryable) and translated.retry_after_seconds:
@@ -72,6 +77,20 @@ async def load_instruments(
     if replies is not None and not markets:
         raise Fatal(f"{exchange}: the recording holds no listing of its instruments")
     return [_instrument(exchange, market) for market in markets.values() if market["type"] in _KINDS]
+
+
+async def _markets(client: Any) -> dict[str, Any]:
+    """All of them, or those that can be collected: what is only remembered must not keep a venue from starting."""
+    try:
+        if client.id == "okx":
+            client.options["defaultUnderlying"] = await _underlyings(client)
+        return await client.load_markets()  # type: ignore[no-any-return]  # ccxt has no types
+    except Exception as error:
+        if client.id not in _AT_LEAST or isinstance(error, ccxt.NetworkError):
+            raise
+        log.warning("exchange.listing_partial", exchange=client.id, error=_short(error))
+    client.options["fetchMarkets"] = {**client.options["fetchMarkets"], "types": _AT_LEAST[client.id]}
+    return await client.load_markets()  # type: ignore[no-any-return]
 
 
 async def _underlyings(client: Any) -> list[str]:
@@ -164,9 +183,13 @@ Fetch = Callable[..., Awaitable[Any]]
 
 
 def _from(replies: Mapping[str, bytes]) -> Fetch:
+    """A path stands for all of its queries where no more than one of them is known."""
+    known = Counter(call.partition("?")[0] for call in replies if "?" in call)
+
     async def fetch(url: str, *_: object) -> Any:
         parts = urlsplit(url)
-        body = replies.get(f"{parts.path}?{parts.query}", replies.get(parts.path))
+        of_path = replies.get(parts.path) if known[parts.path] < _SEVERAL else None
+        body = replies.get(f"{parts.path}?{parts.query}", of_path)
         return {} if body is None else decode_json(body)
 
     return fetch

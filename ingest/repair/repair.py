@@ -183,7 +183,7 @@ class Repair:
         """What a page means for its window."""
         page, bad, window = answer.page, answer.bad, job.window
         tries, begins = job.attempts + 1, self._is_before_all(job, answer)
-        if not begins and any(tries < _TRIES[absent.why] for absent in page.absent):
+        if not begins and any(tries < self._tries(absent.why) for absent in page.absent):
             await self._wait(job, _FIRST_WAIT_SECONDS * 2**job.attempts, said(page.absent[0], bad), counted=True)
             return
         lost = [self._lost(absent, bad) for absent in page.absent]
@@ -207,6 +207,10 @@ class Repair:
             await self._go_on(job, page.rest, fetched, lost, page.open_seconds, why)
         else:
             await self._trail(job, page.rest, fetched, lost)
+
+    def _tries(self, why: Why) -> int:
+        """Where only the latest trades are to be had, a second look finds fewer of them."""
+        return 1 if why == "forgotten" and self._adapter.history.by == "recent" else _TRIES[why]
 
     def _is_before_all(self, job: Job, answer: Answer) -> bool:
         """Whether a backfill begins before all that a venue has, which is all there ever was."""

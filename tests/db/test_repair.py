@@ -9,6 +9,7 @@ from msgspec import structs
 from ingest import events
 from ingest.clock import MINUTE, SECOND
 from ingest.errors import Blocked, Rejected, Retryable
+from ingest.exchanges.adapter import History as TradeHistory
 from ingest.exchanges.adapter import Options
 from ingest.exchanges.binance import Binance
 from ingest.exchanges.limiter import Limiter
@@ -872,3 +873,11 @@ async def test_repair_by_the_simulators_rest_equals_its_ledger(fetch: Fetch, mak
     )
     assert {row[8] for row in gap_rows(fetch)} == {"repaired"}
     assert len(trades) > 3_000
+
+
+async def test_of_the_latest_trades_alone_no_second_look_is_waited_for(make_repair: MakeRepair) -> None:
+    """It would find fewer: what the first one has stored would be called lost by the second."""
+    repair = make_repair(History(latest=60))
+    assert (repair._tries("forgotten"), repair._tries("skipped")) == (2, 2)
+    repair._adapter.history = TradeHistory("recent")
+    assert (repair._tries("forgotten"), repair._tries("skipped")) == (1, 2)

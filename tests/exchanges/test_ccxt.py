@@ -320,6 +320,39 @@ def test_a_bad_candle_does_not_take_the_closed_one_before_it_along() -> None:
     assert isinstance(bad, Bad)
 
 
+def test_a_bad_candle_of_a_reply_that_is_read_again_is_closed_and_opens_nothing() -> None:
+    minute = MINUTE // MILLISECOND
+    opens = NOW_MS // minute * minute
+    bad_row, open_row = [opens - minute, "x", "2", "1", "2", "5"], [opens, "x", "2", "1", "2", "5"]
+    body, as_of_ns = frame("candles", rows=[bad_row, open_row]), opens * MILLISECOND + SECOND
+    good, bad = adapter().decode_candles(body, 7, NOW_NS, CandleSource.REST, as_of_ns=as_of_ns)
+    assert not good
+    venue = adapter()
+    with pytest.raises(Rejected):
+        venue.decode(bad[0].payload, NOW_NS)
+    (closed,) = venue.decode(bad[0].payload.replace(b'"x"', b'"1"'), NOW_NS)
+    assert (closed.time_ns, closed.source) == ((opens - minute) * MILLISECOND, CandleSource.REST)
+    assert [type(event) for event in venue.decode(bad[1].payload.replace(b'"x"', b'"1"'), NOW_NS)] == [Ignored]
+    assert [type(event) for event in venue.decode(frame("candles", rows=[[opens, *"12125"]]), NOW_NS)] == [Ignored]
+
+
+def test_polls_of_an_exchange_that_shows_the_oldest_first_do_not_stick() -> None:
+    """Two moments of 60 trades fill its page of 100: from the moment before the last it shows nothing new."""
+    venue, page_rows, shown = adapter(), 100, 0
+    tape: list[Any] = [
+        [None, NOW_MS + moment, "buy", "1", str(place + 1)] for moment in range(8) for place in range(60)
+    ]
+    stored: set[str] = set()
+    for _ in range(40):
+        asked = dict(part.split("=") for part in venue.poll_request(STREAM).url.partition("?")[2].split("&"))
+        rows = [row for row in tape if row[1] >= int(asked.get("since", 0))][:page_rows]
+        events = venue.decode_poll(STREAM, frame("trades", rows=rows), NOW_NS)
+        stored.update(event.trade_id for event in events if isinstance(event, Trade))
+        shown = max(shown, rows[-1][1])
+    assert shown == NOW_MS + 7
+    assert len(stored) == len(tape)
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b'{"channel":"other"}', b'{"channel":"trades","symbol":"X/Y","rows":[]}'])
 def test_what_is_no_frame_is_rejected(text: bytes) -> None:
     with pytest.raises(Rejected):

@@ -5,6 +5,7 @@ import json
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from structlog.testing import capture_logs
 
 from ingest import clock
 from ingest.errors import Fatal, Retryable
@@ -142,6 +143,44 @@ async def test_the_listing_of_bybit_is_whole_with_every_page_of_the_options_of_e
     }
     adapter = Bybit({}, Options())
     assert {one.symbol for one in found if adapter.channels(one)} == {"BTC/USDT", "BTC/USDT:USDT"}
+
+
+async def test_what_is_only_remembered_keeps_no_venue_from_starting() -> None:
+    """A host of Bybit that has no options refuses to list them."""
+    asked: list[str] = []
+
+    async def instruments(request: web.Request) -> web.Response:
+        category = request.query["category"]
+        asked.append(category)
+        if category not in ("spot", "linear"):
+            return web.json_response({"retCode": 10001, "retMsg": "params error: category invalid"})
+        rows = [] if "status" in request.query else [bybit("BTCUSDT", "BTC", "USDT", "USDT", "LinearPerpetual")]
+        return web.json_response({"retCode": 0, "result": {"category": category, "list": rows}})
+
+    app = web.Application()
+    app.router.add_get("/v5/market/instruments-info", instruments)
+    async with TestServer(app) as server:
+        with capture_logs() as logs:
+            found = await load_instruments("bybit", rest_url=str(server.make_url("/")))
+    assert {one.symbol for one in found} == {"BTC/USDT", "BTC/USDT:USDT"}
+    assert {"spot", "linear", "inverse", "option"} == set(asked)
+    (entry,) = logs
+    assert entry["event"] == "exchange.listing_partial"
+    assert "category invalid" in entry["error"]
+
+
+async def test_a_path_stands_for_its_one_query_and_not_for_several() -> None:
+    """A recording of Bybit from before its options were listed: they are empty, and not its spot once more."""
+    said = {
+        "category=spot": [bybit("BTCUSDT", "BTC", "USDT", "USDT", "")],
+        "category=linear&limit=1000": [bybit("BTCUSDT", "BTC", "USDT", "USDT", "LinearPerpetual")],
+    }
+    path, replies = "/v5/market/instruments-info", {}
+    for asked, rows in said.items():
+        body = json.dumps({"retCode": 0, "result": {"category": asked[9:].partition("&")[0], "list": rows}}).encode()
+        replies[f"{path}?{asked}"] = body
+        replies.setdefault(path, body)
+    assert {one.symbol for one in await load_instruments("bybit", replies=replies)} == {"BTC/USDT", "BTC/USDT:USDT"}
 
 
 async def test_a_recording_without_a_listing_is_refused_and_one_with_a_part_of_it_is_not() -> None:

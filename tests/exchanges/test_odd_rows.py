@@ -125,7 +125,7 @@ def followed(adapter: Adapter, *streams: Stream) -> tuple[Feed, list[Item]]:
     wants = Wants(*(lambda *_: None for _ in range(4)))
     feed = Feed(adapter.exchange, put.extend, wants, cadence_ns=SECOND)
     feed.follow(streams, 10, adapter)
-    feed.connected(streams, NOW_NS - SECOND)
+    feed.connected(streams, NOW_NS - MINUTE)
     return feed, put
 
 
@@ -171,8 +171,10 @@ def test_a_bad_row_costs_itself_alone_and_is_a_gap(tape: Tape, how: str, bad: in
     assert {gap.cause for gap in gaps} == {"frame rejected"}
     if tape.numbered:
         assert [(gap.from_id, gap.to_id, gap.state) for gap in closed] == [(11 + bad, 11 + bad, "open")]
-    else:  # time is all that there is: up to the next tick
-        assert [(gap.from_ns, gap.to_ns, gap.state) for gap in closed] == [(NOW_NS, NOW_NS + SECOND, "open")]
+    else:  # time is all that there is: from before it was made, up to the next tick
+        assert [(gap.from_ns, gap.to_ns, gap.state) for gap in closed] == [
+            (NOW_NS - 2 * SECOND, NOW_NS + SECOND, "open")
+        ]
 
 
 @by_tape

@@ -10,11 +10,11 @@ from structlog.testing import capture_logs
 from ingest.clock import MILLISECOND
 from ingest.collect import collector as collector_module
 from ingest.collect.selection import Settings, Subscription, select
-from ingest.exchanges.adapter import Adapter
+from ingest.exchanges.adapter import Adapter, Event, Request
 from ingest.exchanges.adapter import Subscription as AdapterSubscription
 from ingest.records import CHANNELS, Channel, Gap, Instrument, Mark, OrderBook, Progress, Promise, Stream
 from tests.db.support import NOON
-from tests.unit.collecting import Bench, Picky, Small, Venue, Wanted, listed, until
+from tests.unit.collecting import Bench, Picky, Quick, Small, Venue, Wanted, listed, until
 
 VENUE = [listed(symbol) for symbol in ("BTC/USDT", "ETH/USDT", "ETH/BTC", "SOL/EUR", "BTC/USDT:USDT", "1INCH/USDT")]
 
@@ -446,4 +446,40 @@ async def test_liquidations_may_be_quiet_for_ever() -> None:
         async with bench.running():
             await until(lambda: len(checked) == 2)
             assert len(venue.asked) == 1
+        assert bench.gaps() == []
+
+
+async def test_what_is_polled_may_be_quiet_as_long_as_polls_are_answered() -> None:
+    """No connection tells that it goes on: a gap for its quiet would stay open until a poll fails."""
+
+    class Polled(Quick):
+        promises: Mapping[Channel, Promise] = {"trades": "none"}
+
+        def channels(self, _instrument: Instrument) -> tuple[Channel, ...]:
+            return ("trades",)
+
+        def polled(self, _instrument: Instrument) -> Mapping[Channel, float]:
+            return {"trades": 0.005}
+
+        def poll_request(self, stream: Stream) -> Request:
+            return self.book_request(stream.instrument, 20)
+
+        def decode_poll(self, _stream: Stream, _body: bytes, _received_ns: int) -> Sequence[Event]:
+            return ()
+
+        def tells_latest(self, _stream: Stream) -> bool:
+            return False
+
+    async with Venue().serve() as venue:
+        bench = Bench(venue, {"BTC/USDT": ("trades",)}, adapter=Polled, silence_ns=20 * MILLISECOND)
+        checked: list[Stream] = []
+        check = bench.collector._check
+
+        def suspect(stream: Stream) -> None:
+            checked.append(stream)
+            check(stream)
+
+        bench.collector.feed.ledger._suspect = suspect
+        async with bench.running():
+            await until(lambda: len(checked) == 2)
         assert bench.gaps() == []

@@ -761,7 +761,7 @@ def test_trades_without_ids_are_a_gap_by_time_that_repair_looks_at() -> None:
     bench.live()
     bench.refuse(T0 + 20)
     bench.feed.sample(T0 + SECOND)
-    opened = Gap(1, "trades", REJECTED, T0 + 20, evidence="no: never", opened_ns=T0 + 20)
+    opened = Gap(1, "trades", REJECTED, T0, evidence="no: never", opened_ns=T0 + 20)
     assert bench.gaps() == [opened, msgspec.structs.replace(opened, to_ns=T0 + SECOND)]
 
 

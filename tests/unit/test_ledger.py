@@ -250,7 +250,9 @@ def test_trades_without_contiguous_ids_are_a_gap_by_time() -> None:
     desk.ledger.live(TRADES, NOON + 4 * SECOND)
     closed = desk.gaps()[-1]
     ends = (closed.from_ns, closed.to_ns, closed.from_id)
-    assert (*ends, closed.state) == (NOON + SECOND, NOON + 4 * SECOND, None, "open")
+    assert (*ends, closed.state) == (NOON, NOON + 4 * SECOND, None, "open")  # not before it was collected
+    desk.ledger.lost(TRADES, "disconnected", NOON + MINUTE, NOON + MINUTE)
+    assert desk.gaps()[-1].from_ns == NOON + 58 * SECOND  # what was made then may have been on its way
 
 
 def test_a_dead_subscription_is_a_gap_and_is_renewed() -> None:
