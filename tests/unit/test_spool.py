@@ -511,6 +511,16 @@ def test_status_from_within_and_from_another_process(tmp_path: Path) -> None:
     assert Spool.inspect(tmp_path).batches == 4
 
 
+def test_a_file_in_the_folders_place_is_no_empty_spool(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"the spool .*/file is a file: set \[spool\] folder"):
+        spool_view.inspect(tmp_path / "file")
+    with pytest.raises(ConfigError, match="is a file"):
+        spool_view.export(tmp_path / "file", tmp_path / "out.ndjson")
+    assert not (tmp_path / "out.ndjson").exists()
+    assert running_pid(tmp_path / "file") is None
+
+
 def _lines(out: Path) -> Sequence[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in out.read_bytes().splitlines()]
 
