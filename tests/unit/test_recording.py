@@ -1,13 +1,15 @@
 """Where a recording may be written, and what may be replayed."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ingest.config.model import Config
 from ingest.errors import ConfigError
 from ingest.recording import Recorder
-from ingest.replay import replay
+from ingest.replay import Result, replay, show
 
 
 @pytest.mark.parametrize(
@@ -33,3 +35,10 @@ def test_a_directory_is_no_recording(tmp_path: Path) -> None:
     (tmp_path / "rec").mkdir()
     with pytest.raises(ConfigError, match=r"/rec is a directory: name the recorded connections in it: .*/rec/\*\.ws"):
         replay(Config(), [tmp_path / "rec"], exchange=None, url=None)
+
+
+def test_why_frames_were_rejected_is_shown_as_it_is() -> None:
+    said = io.StringIO()
+    show(Result(2, {}, {"an [unknown] stream": 1}, {"[/api/v3/ping]": 1}), Console(file=said, width=80))
+    assert "ignored: an [unknown] stream" in said.getvalue()
+    assert "rejected: [/api/v3/ping]" in said.getvalue()
