@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
@@ -27,6 +26,7 @@ from ingest.estimate import (
 )
 from ingest.plan import Plan, Selection, plan
 from ingest.records import Instrument
+from ingest.terminal import print_json
 
 _SHOWN = 5
 _NOTES = (
@@ -62,7 +62,7 @@ def check(loaded: Loaded, *, online: bool, as_json: bool, console: Console) -> E
     listings = _listings(loaded.config) if online else {}
     found = report(loaded, listings)
     if as_json:
-        console.out(msgspec.json.encode(found).decode(), highlight=False)
+        print_json(found, console)
     else:
         show(found, console)
     return Exit.USAGE if any(venue.unknown or venue.lacking for venue in found.exchanges) else Exit.OK

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 from ingest import analyst, parquet
 from ingest.errors import ConfigError, Exit
 from ingest.parquet import Numbers
+from ingest.terminal import plain
 
 _BLOCK_BYTES = 8 * 1024**2
 
@@ -69,7 +70,7 @@ def export(
                     rows = parquet.write(connection, statement, part, numbers, advance)
         except (psycopg.ProgrammingError, psycopg.DataError, psycopg.errors.ReadOnlySqlTransaction) as error:
             raise analyst.explain(error, source) from error
-    console.print(f"{output}: {rows:,} rows, {output.stat().st_size / 1e6:,.1f} MB", highlight=False)
+    console.out(plain(f"{output}: {rows:,} rows, {output.stat().st_size / 1e6:,.1f} MB"), highlight=False)
     return Exit.OK
 
 

@@ -22,6 +22,7 @@ from ingest.store import database, retention, rollup
 from ingest.store.roles import become_owner
 from ingest.store.rollup import Situation
 from ingest.store.sqlfiles import query
+from ingest.terminal import cell
 
 log = structlog.get_logger()
 
@@ -169,7 +170,7 @@ def once(url: str, console: Console) -> Exit:
         for table, count in counts.items():
             console.print(f"{table}: {count:,} {what}")
     for error in done.errors:
-        console.print(f"[red]failed[/]: {error}")
+        console.print(cell("failed", "red").append_text(cell(f": {error}", "not red")))
     return Exit.FAILED if done.errors else Exit.OK
 
 

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +12,7 @@ from ingest.store import policies as store
 from ingest.store.database import connect_sync
 from ingest.store.policies import Edition, Policy
 from ingest.store.sqlfiles import query
+from ingest.terminal import print_json
 
 
 class Job(Struct, frozen=True):
@@ -56,7 +56,7 @@ def show(url: str, console: Console, *, as_json: bool) -> Exit:
     kept_by = "the server's jobs" if which == "community" else "the daemon, or `ingest maintain`"
     report = Report(which, kept_by, [_shown(policy, jobs.get(policy.table, [])) for policy in figures.values()])
     if as_json:
-        console.print(msgspec.json.encode(report).decode(), soft_wrap=True, highlight=False, markup=False)
+        print_json(report, console)
     else:
         console.print(_table(which, kept_by, list(figures.values()), jobs))
     failed = any(job.last_status == "Failed" for of_table in jobs.values() for job in of_table)

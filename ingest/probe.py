@@ -10,6 +10,7 @@ from ingest import clock
 from ingest.config.model import Config
 from ingest.errors import Exit
 from ingest.observe import Observation, observe
+from ingest.terminal import cell
 
 
 def probe(config: Config, exchange: str, symbols: Sequence[str], *, seconds: float, console: Console) -> Exit:
@@ -17,7 +18,7 @@ def probe(config: Config, exchange: str, symbols: Sequence[str], *, seconds: flo
 
     OK when no frame was rejected, all books are in sync and no id is missing; UNAVAILABLE when nothing came.
     """
-    console.print(f"listening to {', '.join(symbols)} at {exchange} for {seconds:.0f} s")
+    console.print(cell(f"listening to {', '.join(symbols)} at {exchange} for {seconds:.0f} s"))
     heard = observe(config, exchange, symbols, seconds=seconds)
     if not heard.feed.frames:
         console.print("[red]nothing was heard[/]: see the log above")
@@ -34,15 +35,15 @@ def judge(heard: Observation, console: Console) -> Exit:
         if kind != "Ignored":
             facts.add_row(kind, f"{count:,}")
     for reason, count in sorted(feed.ignored.items()):
-        facts.add_row(f"ignored: {reason}", f"{count:,}")
+        facts.add_row(cell(f"ignored: {reason}"), f"{count:,}")
     for reason, count in sorted(feed.rejected.items()):
-        facts.add_row(f"[red]rejected[/]: {reason}", f"{count:,}")
+        facts.add_row(cell("rejected", "red").append_text(cell(f": {reason}", "not red")), f"{count:,}")
     synced = sum(book.in_sync for book in feed.books.values())
     facts.add_row("books in sync", f"{synced} of {len(feed.books)}")
     holes = [gap for gap in tally.gaps if gap.channel == "trades"]
     facts.add_row("holes in trade ids", f"{len(holes)}")
     for gap in holes[:5]:
-        facts.add_row("", f"[red]{gap.evidence}")
+        facts.add_row("", cell(gap.evidence, "red"))
     facts.add_row(
         "streams live", f"{sum(state == 'live' for state, _ in heard.states.values())} of {len(heard.states)}"
     )

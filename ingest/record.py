@@ -9,6 +9,7 @@ from ingest.config.model import Config
 from ingest.errors import Exit
 from ingest.observe import observe
 from ingest.recording import Recorder
+from ingest.terminal import plain
 
 
 def record(
@@ -20,5 +21,5 @@ def record(
     rows, rejected = heard.tally.rows.total(), heard.feed.rejected.total()
     console.print(f"{heard.feed.frames:,} frames, {rows:,} rows, {rejected:,} rejected")
     for path in recorder.paths:
-        console.print(str(path))
+        console.out(plain(str(path)), highlight=False)
     return Exit.OK if rows else Exit.UNAVAILABLE

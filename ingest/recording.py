@@ -13,6 +13,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal, Self
 
 from msgspec import Struct
@@ -37,12 +38,20 @@ class Entry(Struct, frozen=True):
 
 
 class Recorder:
-    """Writes one recording, named after the exchange, into a folder. Use as a context manager."""
+    """Writes one recording, named after the exchange, into a folder. Use as a context manager.
+
+    Raises ConfigError where the folder holds one already, cannot be made, or takes no file.
+    """
 
     def __init__(self, folder: Path, exchange: str) -> None:
         if any(folder.glob(f"{exchange.upper()}.*gz")):
             raise ConfigError(f"{folder} holds a recording of {exchange} already: choose another --output, or move it")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()  # before a venue is asked for anything
+        except OSError as error:
+            what = "is a file" if folder.is_file() else f"cannot be used: {error.strerror}"
+            raise ConfigError(f"--output {folder} {what}; name a folder that this user may write to") from error
         self._folder = folder
         self._name = exchange.upper()
         self._files: dict[str, gzip.GzipFile] = {}

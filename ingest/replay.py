@@ -29,6 +29,7 @@ from ingest.recording import read
 from ingest.records import Instrument, Item, Stream
 from ingest.store.copy_writer import CopyWriter
 from ingest.store.registry import Registry
+from ingest.terminal import cell
 
 _WORD = re.compile(r"[a-z0-9_/-]+(?::[a-z0-9_/-]+)?")  # a unified symbol may have its settlement behind a colon
 
@@ -164,6 +165,8 @@ def _with_siblings(files: Sequence[Path]) -> list[Path]:
     for file in files:
         if not file.exists():
             raise ConfigError(f"{file}: there is no such file")
+        if file.is_dir():
+            raise ConfigError(f"{file} is a directory: name the recorded connections in it: {file}/*.ws.*.gz")
         name = file.name.split(".")[0]
         paths.update(file.parent.glob(f"{name}.0.gz"))
         paths.update(file.parent.glob(f"{name}.http.*.gz"))
@@ -185,7 +188,7 @@ def show(result: Result, console: Console) -> None:
     for title, counts in (("", result.kinds), ("ignored: ", result.ignored), ("rejected: ", result.rejected)):
         for name, count in sorted(counts.items()):
             if name != "Ignored":
-                table.add_row(title + name, f"{count:,}")
+                table.add_row(cell(title + name), f"{count:,}")
     if result.stored or result.duplicate:
         table.add_row("rows stored", f"{result.stored:,}")
         table.add_row("rows known already", f"{result.duplicate:,}")

@@ -19,6 +19,7 @@ from ingest.records import Instrument
 from ingest.store.copy_writer import CopyWriter, Written
 from ingest.store.database import connect_sync
 from ingest.store.sqlfiles import query
+from ingest.terminal import cell, plain
 
 _OWNER = "database"
 """In the spool's folder: the installation that its rows are for."""
@@ -59,19 +60,20 @@ def show(where: Path, console: Console) -> Exit:
             table.add_row(str(instrument_id), channel, f"{total.rows:,}", _moment(total.from_ns), _moment(total.to_ns))
         console.print(table)
         since = f", the oldest since {_moment(status.oldest_ns)}" if status.oldest_ns else ""
-        console.print(f"{where}: {status.rows:,} rows in {status.batches:,} batches{since}")
+        console.out(plain(f"{where}: {status.rows:,} rows in {status.batches:,} batches{since}"), highlight=False)
         console.print(f"{status.bytes:,} of {status.max_bytes:,} bytes")
     else:
-        console.print(f"{where}: nothing waits")
+        console.out(plain(f"{where}: nothing waits"), highlight=False)
     for name in status.damaged_files:
-        console.print(f"[red]damaged:[/] {name} (what it held is in market.gaps; delete it when you have seen it)")
+        advice = "what it held is in market.gaps; delete it when you have seen it"
+        console.print(cell("damaged:", "red").append_text(cell(f" {name} ({advice})", "not red")))
     return Exit.FAILED if status.damaged_files else Exit.OK
 
 
 def drain(where: Path, max_bytes: int, url: str, console: Console) -> Exit:
     """Deliver all of it. Raises ConfigError while a daemon has it open, Retryable when the database is away."""
     if not where.exists():
-        console.print(f"{where}: nothing waits")
+        console.out(plain(f"{where}: nothing waits"), highlight=False)
         return Exit.OK
     with open_for(url, where, max_bytes, writers=1) as spool:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -14,7 +14,7 @@ from rich.table import Table
 from ingest.errors import Exit
 from ingest.store.database import connect_sync
 from ingest.store.sqlfiles import query
-from ingest.terminal import cell
+from ingest.terminal import cell, plain, print_json
 
 _SAMPLE_SECONDS = 1.0
 _FRESH_SECONDS = 300.0
@@ -102,7 +102,7 @@ def show(url: str, *, watch: bool, as_json: bool, console: Console) -> Exit:
         if not watch:
             streams = look()
             if as_json:
-                console.print(msgspec.json.encode(streams).decode(), soft_wrap=True)
+                print_json(streams, console)
             else:
                 console.print(overview(health(connection), streams))
             return Exit.OK
@@ -118,7 +118,8 @@ def check(url: str, console: Console) -> Exit:
         streams = _looks(connection)()
     ill = [stream for stream in streams if not stream.healthy]
     for stream in ill:
-        console.print(f"{stream.exchange} {stream.symbol} {stream.channel}: {stream.state} {stream.detail or ''}")
+        said = f"{stream.exchange} {stream.symbol} {stream.channel}: {stream.state} {stream.detail or ''}"
+        console.out(plain(said.rstrip()), highlight=False)
     if not streams:
         console.print("no stream was ever collected into this database")
     return Exit.OK if streams and not ill else Exit.FAILED
@@ -169,8 +170,8 @@ def _table(streams: Sequence[StreamStatus]) -> Table:
         style = _STYLE.get(stream.state, "")
         shown.add_row(
             cell(stream.symbol),
-            stream.channel,
-            f"[{style}]{stream.state}",
+            cell(stream.channel),
+            cell(stream.state, style),
             "-" if stream.committed_seconds is None else f"{_span(stream.committed_seconds)} ago",
             "-" if stream.lag_seconds is None else f"{1000 * stream.lag_seconds:,.0f} ms",
             "-" if stream.rows_per_second is None else f"{stream.rows_per_second:,.1f}",

@@ -4,6 +4,8 @@ Imports stand inside the commands, so that `--help` and completion answer at onc
 """
 
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Never
 
 import typer
@@ -60,6 +62,8 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, its text may hold a password
         if (show := getattr(error, "show", None)) is not None:  # a wrong command line: typer words it
             show()
+            if hint := _hint(error, sys.argv[1:]):
+                print(hint, file=sys.stderr)
             sys.exit(Exit.USAGE)
         if (translated := _from_database(error)) is not None:
             _end(str(translated), translated.exit_code)
@@ -67,6 +71,20 @@ def main() -> None:
             _end(str(known), known.exit_code)
         _crash(error)
     sys.exit(code or Exit.OK)
+
+
+def _hint(error: Exception, words: Sequence[str]) -> str:
+    """For what a user of other programs writes: options before the command, the configuration as an argument."""
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return ""
+    if getattr(error, "option_name", None):
+        misplaced = context.parent is None and not getattr(error, "possibilities", None)
+        return "Options stand behind the command: ingest check-config --config ingest.toml" if misplaced else ""
+    for before, word in pairwise(["", *words]):
+        if word.endswith(".toml") and not before.startswith("-") and not word.startswith("-"):
+            return f"The configuration is an option: ingest {context.info_name} --config {word}"
+    return ""
 
 
 def _first_known(group: ExceptionGroup[Exception]) -> IngestError | None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ingest.cli.options import ConfigFile, configured_url, load, say
+from ingest.cli.options import ConfigFile, answering, configured_url, load, say, symbols_of
 
 
 class _RunByDefault(TyperGroup):
@@ -55,10 +55,10 @@ def run(
     from ingest.store import provision
 
     now = datetime.now(UTC)
-    wanted = orders.of_command(exchanges, symbols, channel, timeframe, since, until, now)
+    wanted = orders.of_command(exchanges, symbols_of(symbols), channel, timeframe, since, until, now)
     loaded = load(config)
     log.configure(_quiet(loaded.config.log.level), loaded.config.log.format)
-    url = provision.up(configured_url(loaded), say).url
+    url = answering(provision.up(configured_url(loaded), say).url)
     raise typer.Exit(command.fetch(loaded.config, url, wanted, dry_run=dry_run, workers=workers))
 
 
@@ -74,7 +74,7 @@ def run_all(dry_run: DryRun = False, workers: Workers = 2, config: ConfigFile = 
     loaded = load(config, required=True)
     wanted = orders.of_configuration(loaded.config, datetime.now(UTC))
     log.configure(_quiet(loaded.config.log.level), loaded.config.log.format)
-    url = provision.up(configured_url(loaded), say).url
+    url = answering(provision.up(configured_url(loaded), say).url)
     raise typer.Exit(command.fetch(loaded.config, url, wanted, dry_run=dry_run, workers=workers))
 
 
@@ -89,7 +89,7 @@ def status(
     from ingest.backfill import command
     from ingest.store import provision
 
-    url = provision.locate(configured_url(load(config)))
+    url = answering(provision.locate(configured_url(load(config))))
     raise typer.Exit(command.status(url, as_json=as_json, console=Console()))
 
 
@@ -103,7 +103,7 @@ def cancel(
     from ingest.backfill import command
     from ingest.store import provision
 
-    url = provision.locate(configured_url(load(config)))
+    url = answering(provision.locate(configured_url(load(config))))
     raise typer.Exit(command.cancel(url, exchange, symbols or [], channel, Console()))
 
 
@@ -117,7 +117,7 @@ def retry(
     from ingest.backfill import command
     from ingest.store import provision
 
-    url = provision.locate(configured_url(load(config)))
+    url = answering(provision.locate(configured_url(load(config))))
     raise typer.Exit(command.retry(url, exchange, symbols or [], channel, Console()))
 
 

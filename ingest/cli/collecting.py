@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.cli.options import ConfigFile, configured_url, load, load_for, say, share
+from ingest.cli.options import ConfigFile, answering, configured_url, load, load_for, say, share, symbols_of
 from ingest.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -116,7 +116,9 @@ def check_config(
 
 @commands.command()
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Go on until Ctrl-C; without --json and --check.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects, for programs.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Say nothing when all is well; exit 1 when it is not.")
@@ -129,6 +131,8 @@ def status(
     from ingest import status as streams
     from ingest.store import provision
 
+    if watch + as_json + check > 1:
+        raise ConfigError("--watch, --json and --check: choose one")
     url = provision.locate(configured_url(load(config)))
     if check:
         raise typer.Exit(streams.check(url, Console(stderr=True)))
@@ -178,7 +182,8 @@ def record(
     from ingest import record as recording
 
     loaded = load_for(exchange, config)
-    code = recording.record(loaded.config, exchange, symbols, seconds=seconds, folder=output, console=Console())
+    wanted = symbols_of(symbols)
+    code = recording.record(loaded.config, exchange, wanted, seconds=seconds, folder=output, console=Console())
     raise typer.Exit(code)
 
 
@@ -195,7 +200,8 @@ def probe(
     from ingest import probe as probing
 
     loaded = load_for(exchange, config)
-    code = probing.probe(loaded.config, exchange, symbols or ["BTC/USDT"], seconds=seconds, console=Console())
+    wanted = symbols_of(symbols or ["BTC/USDT"])
+    code = probing.probe(loaded.config, exchange, wanted, seconds=seconds, console=Console())
     raise typer.Exit(code)
 
 
@@ -220,7 +226,7 @@ def replay(
 
     loaded = load(config, overrides={"exchanges.binance.trade_stream": trade_stream})
     log.configure(loaded.config.log.level, loaded.config.log.format)
-    url = provision.up(configured_url(loaded), say).url if to_database else None
+    url = answering(provision.up(configured_url(loaded), say).url) if to_database else None
     result = replaying.replay(loaded.config, files, exchange=exchange, url=url)
     replaying.show(result, Console())
     raise typer.Exit(replaying.exit_code(result))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli.options import ConfigFile, configured_url, load
+from ingest.cli.options import ConfigFile, answering, configured_url, load
 
 commands = typer.Typer()
 spool_commands = typer.Typer(no_args_is_help=True, help="Rows that wait on disk for the database.")
@@ -99,7 +99,7 @@ def rejected_retry(
     from ingest.store import provision
 
     loaded = load(config)
-    url = provision.locate(configured_url(loaded))
+    url = answering(provision.locate(configured_url(loaded)))
     code = retrying.retry(loaded.config, url, ids=ids or [], everything=everything, reason=reason, console=Console())
     raise typer.Exit(code)
 

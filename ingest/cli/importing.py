@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli.options import ConfigFile, configured_url, load
+from ingest.cli.options import ConfigFile, answering, configured_url, load
 
 commands = typer.Typer()
 
@@ -45,6 +45,6 @@ def import_files(
     from ingest.store import provision
 
     loaded = load(config)
-    url = provision.locate(configured_url(loaded))
+    url = answering(provision.locate(configured_url(loaded)))
     request = Request(exchange, symbol, format_name, mapping)
     raise typer.Exit(command.run(loaded.config, url, files, request, workers=workers, console=Console()))

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,8 +22,8 @@ ConfigFile = Annotated[
 def load(path: Path | None, *, required: bool = False, overrides: dict[str, object] | None = None) -> "Loaded":
     from ingest.config.source import load
 
-    if path is None and "INGEST_CONFIG" in os.environ:
-        path = Path(os.environ["INGEST_CONFIG"])
+    if path is None and (named := os.environ.get("INGEST_CONFIG")):
+        path = Path(named)
     if path is None and (required or Path("ingest.toml").exists()):
         path = Path("ingest.toml")
     return load(path, environ=os.environ, overrides=overrides)
@@ -46,6 +47,28 @@ def configured_url(loaded: "Loaded") -> str | None:
     if settings.url is None:
         return None
     return with_connect_timeout(settings.url.get_secret_value(), settings.connect_timeout_seconds)
+
+
+def answering(url: str) -> str:
+    """The address, where a database answers at it. Raises DatabaseUnavailable, which says what to check.
+
+    For commands whose own connections are those of the daemon: that one waits, and says less.
+    """
+    from ingest.store.database import connect_sync
+
+    connect_sync(url, role="start").close()
+    return url
+
+
+def symbols_of(words: Sequence[str]) -> list[str]:
+    """Symbols and globs of a command line, held to what the configuration takes. Raises ConfigError."""
+    from ingest.config.fields import check_symbol
+    from ingest.errors import ConfigError
+
+    try:
+        return [check_symbol(word) for word in words]
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def say(line: str) -> None:

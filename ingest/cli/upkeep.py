@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.cli.options import ConfigFile, configured_url, load, say
+from ingest.cli.options import ConfigFile, answering, configured_url, load, say
 
 commands = typer.Typer()
 
@@ -32,7 +32,7 @@ def maintain(config: ConfigFile = None) -> None:
     from ingest import maintain as upkeep
     from ingest.store import provision
 
-    raise typer.Exit(upkeep.once(provision.locate(configured_url(load(config))), Console()))
+    raise typer.Exit(upkeep.once(answering(provision.locate(configured_url(load(config)))), Console()))
 
 
 @commands.command()

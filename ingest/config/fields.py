@@ -63,7 +63,7 @@ def _check_ws_url(value: str | None) -> str | None:
     return value
 
 
-def _check_symbol(text: str) -> str:
+def check_symbol(text: str) -> str:
     """A unified symbol or a glob over them; raises ValueError with the likely spelling."""
     if _SYMBOL.fullmatch(text) and text != text.lower():
         return text
@@ -136,7 +136,7 @@ NEVER: Literal["never"] = "never"
 
 Whole = Annotated[int, BeforeValidator(_not_a_boolean)]
 Number = Annotated[float, BeforeValidator(_not_a_boolean)]
-Symbol = Annotated[str, AfterValidator(_check_symbol)]
+Symbol = Annotated[str, AfterValidator(check_symbol)]
 Dsn = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_dsn)]
 Proxy = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_proxy)]
 Token = Annotated[SecretStr | None, BeforeValidator(_empty_is_none), AfterValidator(_check_token)]

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from ingest import clock, spooled
 from ingest.doctor.finding import Finding, Patient, plural
-from ingest.errors import Fatal, Retryable
+from ingest.errors import ConfigError, Fatal, Retryable
 from ingest.pipeline import spool_view
 from ingest.store import migrate
 from ingest.store.sqlfiles import query
@@ -139,6 +139,9 @@ def spool(patient: Patient) -> Iterator[Finding]:
     folder = spooled.folder(patient.config)
     try:
         status = spool_view.inspect(folder)
+    except ConfigError as error:
+        yield Finding("spool", "fail", str(error))
+        return
     except (Retryable, OSError) as error:
         yield Finding("spool", "warn", f"{folder} cannot be read: {error}")
         return

@@ -273,7 +273,7 @@ def running_pid(folder: Path) -> int | None:
     """The process that has the spool open; None when none has."""
     try:
         descriptor = os.open(folder / LOCK, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

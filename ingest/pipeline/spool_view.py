@@ -42,7 +42,11 @@ class Status(Struct, frozen=True):
 
 
 def inspect(folder: Path) -> Status:
-    """What waits in a folder; nothing, where there is no spool. Raises Retryable when it cannot be read."""
+    """What waits in a folder; nothing, where there is no spool.
+
+    Raises ConfigError when it is no folder, Retryable when it cannot be read.
+    """
+    _check(folder)
     if not (folder / spool_index.NAME).exists():
         return Status(0, 0, 0, 0, None, {}, _damaged_files(folder))
     with _readable(folder), closing(Index.open(folder, readonly=True)) as index:
@@ -75,8 +79,10 @@ def export(folder: Path, out: Path) -> int:
     """Write what waits to a new file, as NDJSON: `{"table": …, "record": {…}}` a line; return the number of lines.
 
     In order, a batch's gaps (`"table": "gaps"`) after its rows. Nothing is changed; what a daemon delivers meanwhile
-    may be missing. Raises ConfigError when `out` exists or cannot be made, Retryable when the spool cannot be read.
+    may be missing. Raises ConfigError when `folder` is no folder or `out` exists or cannot be made, Retryable when the
+    spool cannot be read.
     """
+    _check(folder)
     try:
         file = os.fdopen(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
     except OSError as error:
@@ -114,6 +120,12 @@ def _batches(folder: Path) -> Iterator[Batch]:
                     raise
                 if index.holds(sequence):  # else the daemon has delivered it meanwhile
                     yield in_place_of(folder, line)
+
+
+def _check(folder: Path) -> None:
+    """Where no folder is, nothing waits. Where a file is, somebody meant another place: that would be no answer."""
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"the spool {folder} is a file: set [spool] folder to a folder")
 
 
 @contextmanager

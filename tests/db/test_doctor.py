@@ -418,6 +418,13 @@ def test_what_waits_on_disk(examine: Examine, config: Config, monkeypatch: pytes
     assert examine()["spool"].verdict == "fail"
 
 
+def test_a_file_in_the_spools_place(database_url: str, config: Config, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    placed = config.model_copy(update={"spool": config.spool.model_copy(update={"folder": str(tmp_path / "file")})})
+    (found,) = (finding for finding in doctor.examine(placed, database_url) if finding.check == "spool")
+    assert (found.verdict, "is a file" in found.says) == ("fail", True)
+
+
 # The command
 
 

@@ -86,6 +86,16 @@ async def test_one_pass_at_a_time(url: str, fetch: Fetch) -> None:
     assert fetch("SELECT count(*) FROM ingest.rollup_changes") == [(0,)]
 
 
+def test_an_error_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def once(_: Maintenance) -> maintain.Done:
+        return maintain.Done(errors=['trades: syntax error at "[/x]"'])
+
+    monkeypatch.setattr(Maintenance, "once", once)
+    console = Console(width=200, record=True, file=StringIO())
+    assert maintain.once("postgresql://nowhere", console) == Exit.FAILED
+    assert 'failed: trades: syntax error at "[/x]"\n' in console.export_text()
+
+
 async def test_several_processes_do_the_work_once(url: str, fetch: Fetch) -> None:
     apache(fetch)
     await store(url, data.candles(data.this_minute() - 600 * MINUTE, range(600)))

@@ -43,6 +43,13 @@ def ingest(*arguments: str, url: str | None = None, folder: Path | None = None) 
         (["record", "binanze", "BTC/USDT"], 2, "does not know the exchange 'binanze'; did you mean binance"),
         (["symbols", "binanze"], 2, "does not know the exchange 'binanze'; did you mean binance"),
         (["instruments", "refresh"], 2, "nothing to refresh: name an exchange"),
+        (["replay", "."], 2, ". is a directory: name the recorded connections in it"),
+        (["probe", "binance", "btcusdt"], 2, '"btcusdt" is neither BASE/QUOTE nor a glob of that form; did you'),
+        (["record", "binance", "BTC-USDT"], 2, "did you mean BTC/USDT?"),
+        (["backfill", "binance", "btcusdt", "--from", "1 day"], 2, "did you mean BTC/USDT?"),
+        (["status", "--watch", "--json"], 2, "--watch, --json and --check: choose one"),
+        (["--config", "c.toml", "check-config"], 2, "behind the command: ingest check-config --config ingest.toml\n"),
+        (["check-config", "c.toml"], 2, "is an option: ingest check-config --config c.toml\n"),
     ],
 )
 def test_a_users_mistake_is_a_message_and_an_exit_code(
@@ -52,6 +59,32 @@ def test_a_users_mistake_is_a_message_and_an_exit_code(
     assert result.returncode == code
     assert message in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--verison"], ["check-config", "--config", "c.toml", "more"]])
+def test_other_mistakes_have_no_hint(arguments: list[str], tmp_path: Path) -> None:
+    result = ingest(*arguments, folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["backfill", "binance", "BTC/USDT", "--from", "1 day"],
+        ["backfill", "status"],
+        ["import", "a.csv", "--exchange", "binance"],
+        ["maintain"],
+        ["rejected", "retry", "--all"],
+        ["status"],
+    ],
+)
+def test_a_database_that_is_away_is_told_with_what_to_check(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    result = ingest(*arguments, url="postgresql://ingest@127.0.0.1:1/ingest", folder=tmp_path)
+    assert result.returncode == 3
+    assert result.stderr.startswith("ingest: no connection to the database: ")
+    assert "Check [database] url (or DATABASE_URL)" in result.stderr
 
 
 def test_a_wrong_key_is_named_with_its_line_and_the_right_spelling(tmp_path: Path) -> None:

@@ -154,6 +154,15 @@ def test_every_value_is_printed_with_its_origin_as_it_is(tmp_path: Path, width: 
     assert "pl4nted" not in file.getvalue()
 
 
+def test_the_object_is_ascii_whatever_the_values_are(tmp_path: Path) -> None:
+    given = loaded(tmp_path, f'{BLOCK}symbols = ["BTC/USDT"]\n[spool]\nfolder = "/données/[/spool]\\u202e"\n')
+    file = io.StringIO()
+    assert check(given, online=False, as_json=True, console=Console(file=file, width=80)) is Exit.OK
+    assert file.getvalue().isascii()
+    values = {value["key"]: value["value"] for value in json.loads(file.getvalue())["values"]}
+    assert values["spool.folder"] == "/données/[/spool]\u202e"
+
+
 def test_the_object_for_programs(tmp_path: Path) -> None:
     given = loaded(tmp_path, f'{BLOCK}symbols = ["BTC/USDT", "[be]*/EUR"]\nchannels = ["trades"]\n')
     file = io.StringIO()

@@ -1,6 +1,7 @@
 """The spool while all goes well, and at its bound. Crashes: test_spool_crash; bad disks: test_spool_damage."""
 
 import errno
+import io
 import os
 import sqlite3
 import stat
@@ -12,8 +13,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
-from ingest.errors import ConfigError, Retryable
+from ingest import spooled
+from ingest.errors import ConfigError, Exit, Retryable
 from ingest.pipeline import parcel, spool_files, spool_view
 from ingest.pipeline.batch import Batch
 from ingest.pipeline.spool import Spool, SpoolError, SpoolFull
@@ -509,6 +512,25 @@ def test_status_from_within_and_from_another_process(tmp_path: Path) -> None:
         spool.remove(entry)
         assert spool.status().oldest_ns == 1 + (status.oldest_ns or 0)
     assert Spool.inspect(tmp_path).batches == 4
+
+
+def test_a_file_in_the_folders_place_is_no_empty_spool(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=r"the spool .*/file is a file: set \[spool\] folder"):
+        spool_view.inspect(tmp_path / "file")
+    with pytest.raises(ConfigError, match="is a file"):
+        spool_view.export(tmp_path / "file", tmp_path / "out.ndjson")
+    assert not (tmp_path / "out.ndjson").exists()
+    assert running_pid(tmp_path / "file") is None
+
+
+def test_a_damaged_file_is_shown_whatever_the_folder_is_called(tmp_path: Path) -> None:
+    folder, said = tmp_path / "[red]", io.StringIO()
+    folder.mkdir()
+    (folder / "00000001.spool.damaged").touch()
+    assert spooled.show(folder, Console(file=said, width=200)) is Exit.FAILED
+    assert f"{folder}: nothing waits\n" in said.getvalue()
+    assert "damaged: 00000001.spool.damaged (what" in said.getvalue()
 
 
 def _lines(out: Path) -> Sequence[dict[str, Any]]:
