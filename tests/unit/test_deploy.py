@@ -46,6 +46,23 @@ def seconds(text: str) -> float:
     return float(number[1])
 
 
+# make
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("named", [None, "", "/etc/other.toml"])
+def test_all_targets_read_one_configuration(named: str | None) -> None:
+    """`make run` migrates by the file by which it then collects."""
+    environment = {name: value for name, value in os.environ.items() if name != "INGEST_CONFIG"}
+    if named is not None:
+        environment["INGEST_CONFIG"] = named
+    echo = ["make", "--dry-run", "--always-make", "run", "check-config", "backfill-all", "db-up", "doctor"]
+    found = subprocess.run(echo, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    calls = re.findall(r"bin/ingest (.*)", found)
+    assert calls == ["migrate", "run", "check-config", "backfill all ", "db up", "doctor"]
+    assert ("cp ingest.example.toml ingest.toml" in found) is (not named)
+
+
 # The unit
 
 
