@@ -201,6 +201,19 @@ def _has_compose() -> bool:
 needs_compose = pytest.mark.skipif(not _has_compose(), reason="docker compose is not on this machine")
 
 
+def test_the_page_lists_every_service_with_its_profiles() -> None:
+    text = COMPOSE.read_text().partition("\nservices:\n")[2].partition("\nconfigs:")[0]
+    parts = re.split(r"^  (\w+):.*\n", text, flags=re.MULTILINE)[1:]
+    profiles = {
+        service: " or ".join(re.findall(r"\w+", found[1])) if (found := re.search(r"profiles: \[(.*)\]", body)) else ""
+        for service, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+    page = (ROOT / "docs" / "how-to" / "run-in-containers.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (?:always|`--profile (\w+)`(?: or `(\w+)`)?) \|$", page, re.MULTILINE)
+    assert {service: " or ".join(filter(None, names)) for service, *names in rows} == profiles
+    assert len(profiles) == 6
+
+
 @needs_compose
 def test_the_database_alone_is_what_the_program_expects() -> None:
     services = compose("--file", str(COMPOSE), INGEST_CONTAINER_PASSWORD="p@ss", INGEST_CONTAINER_PORT="6000")[
