@@ -11,6 +11,12 @@ Q ?=
 ARGS ?=
 export PYTHON PREFIX DESTDIR SYSCONFDIR UNITDIR
 
+# Every command reads the same configuration: the one that INGEST_CONFIG names, else ./ingest.toml, which is then made.
+CONFIG := $(if $(INGEST_CONFIG),,ingest.toml)
+ifndef INGEST_CONFIG
+unexport INGEST_CONFIG
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev backup restore doctor demo run migrate check-config status db-up db-down db-status db-destroy psql \
         test test-long test-fault test-backfill test-page page-picture test-community bench chaos soak lint types format constraints schema reference clean install-service backfill backfill-all sql export import
@@ -44,8 +50,8 @@ $(VENV)/bin/python:
 demo: setup ## Stream a simulated exchange for 20 s, query the result, compare it with the exchange's ledger
 	$(BIN)/ingest demo
 
-run: setup ingest.toml migrate ## Collect what ingest.toml says, until Ctrl-C
-	$(BIN)/ingest run --config ingest.toml
+run: setup $(CONFIG) migrate ## Collect what ingest.toml (or $INGEST_CONFIG) says, until Ctrl-C
+	$(BIN)/ingest run
 
 ingest.toml:
 	cp ingest.example.toml $@
@@ -54,8 +60,8 @@ ingest.toml:
 migrate: setup ## Bring the database to this version's schema
 	$(BIN)/ingest migrate
 
-check-config: setup ingest.toml ## Print every setting with its origin, what would run, and how much it would store
-	$(BIN)/ingest check-config --config ingest.toml
+check-config: setup $(CONFIG) ## Print every setting with its origin, what would run, and how much it would store
+	$(BIN)/ingest check-config
 
 # History
 

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ingest import venues
+from ingest.config import problems
 from ingest.config.model import Config
+from ingest.config.problems import Problem
 from ingest.config.secret import redact_dsn
 from ingest.config.source import DEFAULT, Loaded, explain
-from ingest.errors import Exit, Retryable
+from ingest.errors import ConfigError, Exit, Retryable
 from ingest.estimate import (
     MAJOR_LIQUIDATIONS,
     MAJOR_QUOTES,
@@ -24,8 +26,12 @@ from ingest.estimate import (
     Estimate,
     estimate,
 )
-from ingest.plan import Plan, Selection, plan
+from ingest.plan import Lacking, Plan, Selection, plan
 from ingest.records import Instrument
+from ingest.store import policies
+from ingest.store.policies import Misfit, Policies
+from ingest.store.sqlfiles import read_folder, sql_root
+from ingest.store.stated import stated
 from ingest.terminal import print_json
 
 _SHOWN = 5
@@ -46,37 +52,72 @@ class Value(Struct, frozen=True):
 
 
 class Report(Struct, frozen=True):
-    """All that is to say of a valid configuration; also the object of `--json`."""
+    """All that is to say of a valid configuration; also the object of `--json`. `remarks` say what is hardly meant."""
 
     exchanges: tuple[Plan, ...]
     estimate: Estimate
     values: tuple[Value, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def check(loaded: Loaded, *, online: bool, as_json: bool, console: Console) -> Exit:
     """Print the report. With `online` the venues' listings are loaded, to expand globs and to check symbols.
 
-    USAGE when a symbol or a glob matches nothing that its venue lists, or a channel is not offered, else OK. Raises
-    Retryable when a venue cannot be reached.
+    USAGE when a symbol or a glob matches nothing that its venue lists, or a channel is not offered, or there is
+    nothing to collect or to backfill, else OK. Raises ConfigError for figures that `migrate` would refuse of a new
+    database, and Retryable when a venue cannot be reached.
     """
+    if misfits := policies.misfits(_figures(loaded.config)):
+        raise ConfigError(problems.report(_problem(loaded, misfit) for misfit in misfits))
     listings = _listings(loaded.config) if online else {}
     found = report(loaded, listings)
     if as_json:
         print_json(found, console)
     else:
         show(found, console)
-    return Exit.USAGE if any(venue.unknown or venue.lacking for venue in found.exchanges) else Exit.OK
+    nothing = not (loaded.config.collect or loaded.config.backfill)
+    wrong = nothing or any(venue.unknown or venue.lacking for venue in found.exchanges)
+    return Exit.USAGE if wrong else Exit.OK
 
 
 def report(loaded: Loaded, listings: Mapping[str, Sequence[Instrument]]) -> Report:
     """What the configuration leads to, at the venues without a listing with the globs as they are."""
     plans = tuple(
-        plan(settings, adapter.limits, listings.get(settings.exchange), adapter)
+        _located(plan(settings, adapter.limits, listings.get(settings.exchange), adapter), loaded)
         for settings in venues.settings(loaded.config)
         for adapter in (venues.adapters(loaded.config, settings.exchange)({}),)
     )
     streams = (stream for venue in plans for stream in venue.each_stream())
-    return Report(plans, estimate(loaded.config, streams), tuple(Value(*line) for line in explain(loaded)))
+    values = tuple(Value(*line) for line in explain(loaded))
+    remarks = (str(_problem(loaded, misfit)) for misfit in policies.never_compressed(_figures(loaded.config)))
+    return Report(plans, estimate(loaded.config, streams), values, tuple(remarks))
+
+
+def _figures(config: Config) -> Policies:
+    """Those that `migrate` would put into a new database."""
+    return policies.override(stated(read_folder(sql_root() / "migrations")), config)
+
+
+def _problem(loaded: Loaded, misfit: Misfit) -> Problem:
+    return Problem(*loaded.origin(misfit.keys), misfit.text, "")
+
+
+def _located(venue: Plan, loaded: Loaded) -> Plan:
+    """The plan with the place of each channel that is not offered: the symbols, or the channels, of their block."""
+
+    def place(lacking: Lacking) -> Lacking:
+        blocks = [
+            index
+            for index, block in enumerate(loaded.config.collect)
+            if block.exchange == venue.exchange
+            and lacking.channel in block.channels
+            and not set(lacking.symbols).isdisjoint(block.symbols)
+        ]
+        names = ("channels", "symbols") if lacking.offered else ("symbols",)
+        origin, key = loaded.origin(f"collect[{index}].{name}" for index in blocks for name in names)
+        return structs.replace(lacking, origin=origin, key=key)
+
+    return structs.replace(venue, lacking=tuple(map(place, venue.lacking)))
 
 
 def _listings(config: Config) -> dict[str, list[Instrument]]:
@@ -96,8 +137,12 @@ def _listings(config: Config) -> dict[str, list[Instrument]]:
 def show(found: Report, console: Console) -> None:
     """Print the report for a person: values first, so that what matters most stands last."""
     console.print(_values(found.values))
+    if found.remarks:
+        console.print()
+    for remark in found.remarks:
+        console.print(Text(remark, "yellow"))
     if not found.exchanges:
-        console.print(Text("\nNothing would be collected: there is no [[collect]] block.", "yellow"))
+        console.print(Text("\nNothing would be collected: `ingest run` wants a [[collect]] block.", "yellow"))
         return
     for venue in found.exchanges:
         console.print()
@@ -135,16 +180,25 @@ def _show_plan(venue: Plan, console: Console) -> None:
         table.add_row(
             Text(f"  {', '.join(selection.channel for selection in alike)}"), Text("\n".join(_wanted(alike[0])))
         )
-    console.print(table)
+    if venue.selections:
+        console.print(table)
     if venue.polled:
         polled = {poll.channel: f"{poll.channel} every {poll.seconds:g} s" for poll in venue.polled}
         streamed = [selection.channel for selection in venue.selections if selection.channel not in polled]
         ways = [f"by websocket: {', '.join(streamed)}"] if streamed else []
         console.print(Text(f"  {'; '.join([*ways, 'by REST: ' + ', '.join(polled.values())])}"))
-    for text in venue.lacking:
-        console.print(Text(f"  not offered by {venue.exchange}: {text}", "red"))
+    for lacking in venue.lacking:
+        console.print(Text(f"  {_refusal(venue.exchange, lacking)}", "red"))
     if venue.unknown:
         console.print(Text(f"  not listed at {venue.exchange}: {', '.join(venue.unknown)}", "red"))
+
+
+def _refusal(exchange: str, lacking: Lacking) -> Problem:
+    more = ", …" if len(lacking.symbols) > _SHOWN else ""
+    symbols = ", ".join(lacking.symbols[:_SHOWN]) + more
+    offers = ", ".join(lacking.offered) or "nothing"
+    what = f"{exchange} does not offer {lacking.channel} of {symbols} (it offers {offers} of it)"
+    return Problem(lacking.origin, lacking.key, what, lacking.remedy)
 
 
 def _size(venue: Plan) -> str:

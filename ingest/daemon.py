@@ -221,6 +221,7 @@ class Daemon:
             subscriptions = wanted[exchange].subscriptions if exchange in wanted else ()
             self._wanted[exchange] = structs.replace(settings, subscriptions=subscriptions)
             if subscriptions != settings.subscriptions and exchange in self._collectors:
+                self._expect(self._wanted[exchange])
                 self._collectors[exchange].change(self._wanted[exchange])
         for exchange in wanted.keys() - self._wanted.keys():
             self._wanted[exchange] = wanted[exchange]
@@ -240,7 +241,7 @@ class Daemon:
         backoff = Backoff(first_seconds=5.0)
         while not self._stopping.is_set():
             settings = self._wanted[exchange]
-            self._metrics.expect(exchange, {channel for part in settings.subscriptions for channel in part.channels})
+            self._expect(settings)
             collector = self._collectors[exchange] = self._collector(settings)
             try:
                 await collector.run()
@@ -252,6 +253,11 @@ class Daemon:
                 collector.ended.set()
             if not self._stopping.is_set():
                 await _wait(self._stopping, backoff.next_seconds())
+
+    def _expect(self, settings: Settings) -> None:
+        """Counters begin at 0 before there is anything to count: an alert would miss the first rejected row."""
+        channels = {channel for part in settings.subscriptions for channel in part.channels}
+        self._metrics.expect(settings.exchange, channels)
 
     def _collector(self, settings: Settings) -> Collector:
         exchange = settings.exchange

@@ -12,12 +12,16 @@ from msgspec import Struct, structs
 
 from ingest.collect.poll import KEPT_FOR_OTHERS
 from ingest.collect.selection import Settings, Subscription, is_name, select
-from ingest.exchanges.adapter import Adapter, Limits, Request
+from ingest.exchanges import ADAPTERS
+from ingest.exchanges.adapter import Adapter, Limits, Options, Request
 from ingest.exchanges.limiter import SHARE
 from ingest.records import CHANNELS, Channel, Instrument, Stream
 
 _SHARE_FOR_POLLS = SHARE * (1 - KEPT_FOR_OTHERS)
 """Of the venue's limit."""
+
+_SISTERS = {"binance": "binanceusdm", "binanceusdm": "binance"}
+"""Names under which one company's other instruments are."""
 
 
 class Glob(Struct, frozen=True):
@@ -47,11 +51,26 @@ class Poll(Struct, frozen=True):
     seconds: float
 
 
+class Lacking(Struct, frozen=True):
+    """A channel that a venue does not offer of symbols that are named in full, though it may offer others of them.
+
+    Where they are configured, `origin` and `key` say, once they are known.
+    """
+
+    channel: Channel
+    symbols: tuple[str, ...]
+    offered: tuple[Channel, ...]
+    remedy: str
+    origin: str = ""
+    key: str = ""
+
+
 class Plan(Struct, frozen=True):
     """One venue's part. `streams` and `connections` count what is known: at least so many unless `expanded`.
 
     `unknown` names the configured symbols and globs for which the venue lists nothing that trades, `lacking` what it
-    does not offer of those that are named in full, with what it does. What is not `polled` comes by websocket.
+    does not offer of those that are named in full; neither is among the streams. What is not `polled` comes by
+    websocket.
     """
 
     exchange: str
@@ -62,7 +81,7 @@ class Plan(Struct, frozen=True):
     streams_per_connection: int
     unknown: tuple[str, ...]
     polled: tuple[Poll, ...] = ()
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
 
     def each_stream(self) -> Iterator[tuple[Channel, str]]:
         """Channel and symbol of every stream that is known."""
@@ -98,14 +117,17 @@ def plan(
         for channel in CHANNELS
         if channel in named or channel in globs
     )
-    known = {instrument.symbol: instrument for instrument in listed or ()}
-    streams = sum(len(selection.all_symbols()) for selection in selections)
     expanded = listed is not None or not globs
-    lacking: tuple[str, ...] = ()
+    lacking: tuple[Lacking, ...] = ()
     polled: tuple[Poll, ...] = ()
-    streamed = Counter({"": streams} if streams or not expanded else {})
-    if adapter is not None:
-        lacking, polls, streamed = _offered(settings.exchange, adapter, selections, known)
+    if adapter is None:
+        streams = sum(len(selection.all_symbols()) for selection in selections)
+        streamed = Counter({"": streams} if streams or not expanded else {})
+    else:
+        known = {instrument.symbol: instrument for instrument in listed or ()}
+        selections, lacking = _offered(settings.exchange, adapter, selections, known)
+        streams = sum(len(selection.all_symbols()) for selection in selections)
+        polls, streamed = _ways(settings.exchange, adapter, selections, known)
         polled = _cadences(adapter, polls)
     size = limits.streams_per_connection
     return Plan(
@@ -123,27 +145,64 @@ def plan(
 
 def _offered(
     exchange: str, adapter: Adapter, selections: Sequence[Selection], known: Mapping[str, Instrument]
-) -> tuple[tuple[str, ...], list[Stream], Counter[str]]:
-    """What the venue lacks of the plan; which streams of it are polled, those of globs that wait counted once; and how
-    many of each group come by websocket, those of globs that wait not counted.
+) -> tuple[tuple[Selection, ...], tuple[Lacking, ...]]:
+    """The selections without what the venue does not offer, and what that is: one for each channel and remedy."""
+    kept = []
+    lacking: dict[tuple[Channel, tuple[Channel, ...], str], Lacking] = {}
+    for selection in selections:
+        channel = selection.channel
+        meant = {symbol: known.get(symbol) or _supposed(exchange, symbol) for symbol in selection.all_symbols()}
+        offered = {symbol: tuple(adapter.channels(instrument)) for symbol, instrument in meant.items()}
+        there = {symbol for symbol, channels in offered.items() if channel in channels}
+        for symbol in selection.symbols:
+            if symbol not in there:
+                alike = channel, offered[symbol], _remedy(adapter, channel, meant[symbol], offered[symbol])
+                before = lacking[alike].symbols if alike in lacking else ()
+                lacking[alike] = Lacking(channel, (*before, symbol), *alike[1:])
+        names = tuple(symbol for symbol in selection.symbols if symbol in there)
+        globs = tuple(
+            glob if glob.symbols is None else Glob(glob.pattern, tuple(filter(there.__contains__, glob.symbols)))
+            for glob in selection.globs
+        )
+        if names or globs:
+            kept.append(Selection(channel, names, globs))
+    return tuple(kept), tuple(lacking.values())
+
+
+def _remedy(adapter: Adapter, channel: Channel, instrument: Instrument, offered: Sequence[Channel]) -> str:
+    if offered:
+        return f"remove {channel} from its channels, or give the symbol a block of its own"
+    sister = _SISTERS.get(instrument.exchange, "")
+    linear = instrument.settle in (None, instrument.quote)
+    if sister and linear and channel in ADAPTERS[sister]({}, Options()).channels(instrument):
+        return f'it is at {sister}: write exchange = "{sister}"'
+    if instrument.kind not in adapter.kinds:
+        return (
+            f"remove it: of {instrument.exchange} {' and '.join(adapter.kinds)} can be collected, not {instrument.kind}"
+        )
+    return "remove it: docs/reference/venues.md says which contracts can be collected"
+
+
+def _ways(
+    exchange: str, adapter: Adapter, selections: Sequence[Selection], known: Mapping[str, Instrument]
+) -> tuple[list[Stream], Counter[str]]:
+    """Which streams are polled, those of globs that wait counted once; and how many of each group come by websocket,
+    those of globs that wait not counted.
     """
-    lacking: dict[tuple[Channel, str], str] = {}
     polls: list[Stream] = []
     streamed: Counter[str] = Counter()
     for selection in selections:
         unexpanded = [glob.pattern for glob in selection.globs if glob.symbols is None]
         for symbol in (*selection.all_symbols(), *unexpanded):
             instrument = known.get(symbol) or _supposed(exchange, symbol)
-            offered, stream = adapter.channels(instrument), Stream(0, instrument, selection.channel)
-            if stream.channel not in offered:
-                has = ", ".join(offered) or "nothing"
-                if symbol in selection.symbols:
-                    lacking[stream.channel, instrument.kind] = f"{stream.channel} of {symbol} (it offers {has} of it)"
-            elif stream.channel in adapter.polled(instrument):
+            stream = Stream(0, instrument, selection.channel)
+            if stream.channel not in adapter.channels(instrument):
+                continue  # a glob of what is not translated
+            if stream.channel in adapter.polled(instrument):
                 polls.append(stream)
             else:
                 streamed[adapter.group(stream)] += symbol not in unexpanded
-    return tuple(lacking.values()), polls, streamed
+    return polls, streamed
 
 
 def _cadences(adapter: Adapter, polls: Sequence[Stream]) -> tuple[Poll, ...]:

@@ -43,6 +43,7 @@ def run(
         return load(config, required=True, overrides=flags)
 
     loaded = read()
+    loaded.require_collect()  # before a database is asked, or fetched
     log.configure(loaded.config.log.level, loaded.config.log.format)
     database = provision.up(configured_url(loaded), say)
     missing = migrate.pending(database.url, loaded.config)

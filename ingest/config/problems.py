@@ -15,6 +15,8 @@ from ingest.config.secret import redact_dsn
 
 _BRIEF = 12
 """A list of choices longer than this is not printed whole."""
+_WORD = 3
+"""Letters that a part of a key must have to say which is meant."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -150,13 +152,20 @@ def _example(key: str) -> str:
 def _unknown_key(key: str) -> tuple[str, str]:
     parent, _, name = _general(key).rpartition(".")
     siblings = _children(parent)
-    near = get_close_matches(name, siblings, n=1)
+    near = _nearest(name, siblings)
     if near:
-        return "unknown key", f'did you mean "{near[0]}"?'
+        return "unknown key", f'did you mean "{near}"?'
     elsewhere = [known.name for known in keys() if known.name.rpartition(".")[2] == name]
     if elsewhere:
         return "unknown key here", f"it belongs to {elsewhere[0]}"
     return "unknown key", f"remove it; known here: {', '.join(sorted(siblings))}" if siblings else "remove it"
+
+
+def _nearest(name: str, siblings: Collection[str]) -> str | None:
+    """The key that was meant: one that contains the word (`books`: order_books), else one that is spelled nearly so."""
+    containing = [sibling for sibling in siblings if len(name) >= _WORD and name in sibling]
+    near = get_close_matches(name, containing, n=1, cutoff=0) or get_close_matches(name, siblings, n=1)
+    return near[0] if near else None
 
 
 def _children(parent: str) -> set[str]:

@@ -1,9 +1,12 @@
 """Addresses that may hold a password: how they are checked, and how they are shown without it."""
 
 import re
-from urllib.parse import urlsplit
+from difflib import get_close_matches
+from urllib.parse import parse_qsl, urlsplit
 
 MASK = "***"
+
+_FORM = "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 
 _ALONE = re.compile(r"\A\s*([a-z][a-z0-9+.-]*://)(.*)@", re.IGNORECASE | re.DOTALL)
 _IN_TEXT = re.compile(r"([a-z][a-z0-9+.-]*://)([^\s@\"'<>]*(?:@[^\s@\"'<>]*)*)@", re.IGNORECASE)
@@ -24,6 +27,8 @@ def redact_dsn(text: str) -> str:
 def _mask_credentials(match: re.Match[str]) -> str:
     scheme, credentials = match.group(1), match.group(2)
     user, colon, _ = credentials.partition(":")
+    if credentials == "USER:PASSWORD":
+        return match.group()  # nobody's: the form that messages give
     if colon:
         return f"{scheme}{user}:{MASK}@"
     if scheme.lower().startswith("postgres") and "@" not in credentials:
@@ -34,12 +39,15 @@ def _mask_credentials(match: re.Match[str]) -> str:
 def check_dsn(url: str) -> None:
     """Returns when libpq would understand this URL; raises ValueError, whose text never quotes it."""
     if not url.startswith(("postgresql://", "postgres://")):
-        raise ValueError(f"is not a PostgreSQL URL; write postgresql://USER:{MASK}@HOST:5432/DATABASE")
-    ports = None if _has_stray_at(url) else _dsn_ports(url)
+        raise ValueError(f"is not a PostgreSQL URL; write {_FORM}")
+    stray = _has_stray_at(url)
+    ports = None if stray else _dsn_ports(url)
     if ports is None:
+        if not stray and (unknown := _unknown_parameter(url)):
+            raise ValueError(unknown)
         raise ValueError(
             "cannot be read by libpq; percent-encode special characters of the password (@ is %40, / is %2F, "
-            f"% is %25, a space is %20): postgresql://USER:{MASK}@HOST:5432/DATABASE"
+            f"% is %25, a space is %20): {_FORM}"
         )
     for port in ports:
         if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
@@ -60,6 +68,26 @@ def _dsn_ports(url: str) -> list[str] | None:
     except (ProgrammingError, ValueError):
         return None
     return [port for port in str(parameters.get("port") or "").split(",") if port]
+
+
+def _unknown_parameter(url: str) -> str | None:
+    """What to say of a name behind the `?` that is no parameter of libpq's; None where all are.
+
+    The name is not repeated: behind an unencoded & it may be the end of a password.
+    """
+    from psycopg.pq import Conninfo  # noqa: PLC0415
+
+    query = url.partition("?")[2]
+    if "@" in query:
+        return None  # the ? is the password's
+    known = [option.keyword.decode() for option in Conninfo.get_defaults()]
+    names = [name for name, _ in parse_qsl(query, keep_blank_values=True)]
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is None:
+        return None
+    near = get_close_matches(unknown.lower(), known, n=1)
+    hint = f'did you mean "{near[0]}"?' if near else "known are sslmode, sslrootcert, application_name and so on"
+    return f"has a parameter behind the ? that libpq does not know; {hint}"
 
 
 def _has_stray_at(url: str) -> bool:

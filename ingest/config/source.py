@@ -5,7 +5,7 @@ TOML file < credentials < `…_FILE` variables < `INGEST_…` environment < flag
 
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from ingest.errors import ConfigError
 OTHER_VARIABLES = frozenset(
     {"INGEST_CONFIG", "INGEST_CACHE_DIR", "INGEST_DATA_DIR", "INGEST_CONTAINER_PASSWORD", "INGEST_CONTAINER_PORT"}
 )
-"""`INGEST_…` variables that are no keys of the configuration: the path of its file."""
+"""`INGEST_…` variables that are no keys of the configuration: the path of its file, the embedded server's two folders,
+and the container's password and port.
+"""
 
 DEFAULT = "default"
 
@@ -44,6 +46,24 @@ class Loaded(msgspec.Struct, frozen=True):
 
     config: Config
     origins: Mapping[str, str]
+    file: Path | None = None
+
+    def origin(self, keys: Iterable[str]) -> tuple[str, str]:
+        """The first of these keys that somebody set, behind its origin: what is wrong between several is told there."""
+        return next(
+            ((self.origins[key], key) for key in keys if self.origins.get(key, DEFAULT) != DEFAULT), (DEFAULT, "")
+        )
+
+    def require_collect(self) -> None:
+        """Raises ConfigError, with file and remedy, where there is nothing to collect."""
+        if not self.config.collect:
+            problem = Problem(
+                str(self.file or "environment INGEST_COLLECT"),
+                "collect",
+                "nothing to collect: there is no [[collect]] block",
+                "add one, with exchange and symbols, as in ingest.example.toml",
+            )
+            raise ConfigError(report([problem]))
 
 
 class _Environment(Config, BaseSettings):
@@ -109,7 +129,7 @@ def load(
     # Raised out here, so that pydantic's error, which keeps its input, is not the context of this one.
     if config is None or problems:
         raise ConfigError(report(problems))
-    return Loaded(config, {key: layers.origins.get(key, DEFAULT) for key, _ in _leaves(config)})
+    return Loaded(config, {key: layers.origins.get(key, DEFAULT) for key, _ in _leaves(config)}, path)
 
 
 def explain(loaded: Loaded) -> list[tuple[str, str, str]]:

@@ -68,6 +68,13 @@ class Policy(Struct, frozen=True):
     refresh_every: timedelta | None = None
 
 
+class Misfit(Struct, frozen=True):
+    """Figures that do not go together: the configuration's keys that state them, and the matter with its remedy."""
+
+    keys: tuple[str, ...]
+    text: str
+
+
 Policies = dict[str, Policy]
 """By table; rollups stand behind their sources, finest first."""
 
@@ -119,41 +126,66 @@ def override(policies: Policies, config: Config) -> Policies:
 
 def check(policies: Policies) -> None:
     """Raises ConfigError, naming every figure that would lose rows, with key and remedy."""
-    problems = [problem for policy in policies.values() for problem in _problems(policies, policy)]
+    problems = misfits(policies)
     if problems:
-        raise ConfigError("\n".join(["these figures do not fit together:", *(f"- {text}" for text in problems)]))
+        lines = (f"- {problem.text}" for problem in problems)
+        raise ConfigError("\n".join(["these figures do not fit together:", *lines]))
 
 
-def _problems(policies: Policies, policy: Policy) -> Iterable[str]:
+def misfits(policies: Policies) -> list[Misfit]:
+    """The figures that would lose rows: those for which `check` raises."""
+    return [problem for policy in policies.values() for problem in _problems(policies, policy)]
+
+
+def never_compressed(policies: Policies) -> list[Misfit]:
+    """The tables whose rows are gone before they are compressed: no row is lost, but the disk saves nothing."""
+    found = []
+    for name, policy in policies.items():
+        if policy.compress_after and policy.retention and policy.compress_after >= policy.retention:
+            compression, retention = _key(COMPRESSION, "compression", name), _key(RETENTION, "retention", name)
+            text = (
+                f"{name} is never compressed: that comes after {shown(policy.compress_after)} ({compression}), but it "
+                f'is kept for {shown(policy.retention)} only ({retention}). Lower the first, or write "never".'
+            )
+            found.append(Misfit((compression, retention), text))
+    return found
+
+
+def _problems(policies: Policies, policy: Policy) -> Iterable[Misfit]:
     name, start = policy.table, policy.refresh_start
+    compression, late_hours = _key(COMPRESSION, "compression", name), "rollups.late_hours"
     if policy.late_after and policy.compress_after and policy.compress_after < policy.late_after:
-        yield (
-            f"{name} is compressed after {shown(policy.compress_after)} ({_key(COMPRESSION, 'compression', name)}), "
-            f"but rows may come {shown(policy.late_after)} late (rollups.late_hours). Raise the one to "
+        text = (
+            f"{name} is compressed after {shown(policy.compress_after)} ({compression}), "
+            f"but rows may come {shown(policy.late_after)} late ({late_hours}). Raise the one to "
             f"{_whole_days(policy.late_after)} days or lower the other to {_hours(policy.compress_after)} hours."
         )
+        yield Misfit((compression, late_hours), text)
     if policy.source is None or start is None or policy.bucket is None:
         return
     for kept, whose in ((policies[policy.source], f"its source {policy.source}"), (policy, "it")):
         if kept.retention and kept.retention < start:
-            yield (
-                f"{name} is refreshed from {shown(start)} before now on (rollups.late_hours and two buckets), but "
-                f"{whose} is kept for {shown(kept.retention)} only ({_key(RETENTION, 'retention', kept.table)}): "
+            retention = _key(RETENTION, "retention", kept.table)
+            text = (
+                f"{name} is refreshed from {shown(start)} before now on ({late_hours} and two buckets), but "
+                f"{whose} is kept for {shown(kept.retention)} only ({retention}): "
                 f"rows would be lost. Raise it to {_whole_days(start)} days at least{_lower(policy, kept.retention)}."
             )
+            yield Misfit((retention, late_hours), text)
     if policy.compress_after and policy.compress_after <= start:
-        yield (
-            f"{name} is compressed after {shown(policy.compress_after)} ({_key(COMPRESSION, 'compression', name)}), "
-            f"but refreshed from {shown(start)} before now on (rollups.late_hours and two buckets). Raise the one to "
+        text = (
+            f"{name} is compressed after {shown(policy.compress_after)} ({compression}), "
+            f"but refreshed from {shown(start)} before now on ({late_hours} and two buckets). Raise the one to "
             f"{_whole_days(start + _HOUR)} days at least{_lower(policy, policy.compress_after - _HOUR)}."
         )
+        yield Misfit((compression, late_hours), text)
     late = _base(policies, policy).late_after
     if late and start < late + 2 * policy.bucket:
-        yield (
+        text = (
             f"{name} is refreshed from {shown(start)} before now on, but rows may come {shown(late)} late "
-            f"(rollups.late_hours): set its refresh_start in ingest.policies to "
-            f"{shown(late + 2 * policy.bucket)} at least."
+            f"({late_hours}): set its refresh_start in ingest.policies to {shown(late + 2 * policy.bucket)} at least."
         )
+        yield Misfit((late_hours,), text)
 
 
 def _lower(policy: Policy, limit: timedelta) -> str:

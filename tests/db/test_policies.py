@@ -18,7 +18,8 @@ from ingest.store import policies as store
 from ingest.store.database import connect_sync
 from ingest.store.migrate import migrate
 from ingest.store.policies import COMPRESSION, RETENTION, Policies
-from ingest.store.sqlfiles import sql_root
+from ingest.store.sqlfiles import read_folder, sql_root
+from ingest.store.stated import stated
 from tests.db.rollup_data import rows
 from tests.db.support import Rows
 
@@ -58,6 +59,12 @@ def changed(before: Rows, after: Rows) -> Rows:
 
 
 # What is stated
+
+
+def test_the_figures_that_check_config_reads_from_the_migrations_are_those_of_a_new_database(figures: Policies) -> None:
+    found = stated(read_folder(sql_root() / "migrations"))
+    assert found == figures
+    assert list(found) == list(figures)
 
 
 def test_the_defaults_of_the_configuration_are_those_of_the_migration(figures: Policies) -> None:

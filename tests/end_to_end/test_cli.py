@@ -95,6 +95,16 @@ def test_a_wrong_key_is_named_with_its_line_and_the_right_spelling(tmp_path: Pat
     assert 'did you mean "depth"?' in result.stderr
 
 
+def test_without_anything_to_collect_no_database_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("[log]\nlevel = 'info'\n")
+    result = ingest("run", "--config", "other.toml", url="postgresql://127.0.0.1:1/nobody", folder=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr == (
+        "ingest: the configuration is refused: other.toml: collect: nothing to collect: there is no [[collect]] block; "
+        "add one, with exchange and symbols, as in ingest.example.toml\n"
+    )
+
+
 @pytest.mark.long
 def test_check_config_asks_the_venue_when_told_to(venue: Simulator, tmp_path: Path) -> None:
     (tmp_path / "ingest.toml").write_text(

@@ -96,11 +96,14 @@ def test_metrics_and_readiness_of_a_run(venue: Simulator, daemon: Daemon, tmp_pa
     config.write_text(text + "nonsense = 1\n")
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_until(lambda: get(daemon, "/ready")[0] == 503)
-    config.write_text(text)
+    config.write_text(text.replace("]\n", ']\nchannels = ["trades", "candles", "book", "quotes"]\n', 1))
+    assert ("ingest_gaps_opened_total", "quotes", "binance") not in samples(daemon)
     code, reason = health(tmp_path, port=port)
     assert (code, "configuration: the new one was refused" in reason, "nonsense" in reason) == (1, True, True)
     daemon.process.send_signal(signal.SIGHUP)
     daemon.wait_until(lambda: get(daemon, "/ready")[0] == 200)
+    # What the reload adds is counted from 0 at once, before anything of it was lost or rejected.
+    assert samples(daemon)["ingest_gaps_opened_total", "quotes", "binance"] == 0
     assert daemon.stop() == 0
     code, reason = health(tmp_path, port=port)
     assert (code, "Is the daemon running?" in reason) == (3, True)

@@ -12,7 +12,7 @@ from ingest import check_config, venues
 from ingest.check_config import Report, check, report, show
 from ingest.config.model import Config
 from ingest.config.source import Loaded, load
-from ingest.errors import Exit, Retryable
+from ingest.errors import ConfigError, Exit, Retryable
 from ingest.records import Instrument
 
 NOTES = """
@@ -72,7 +72,7 @@ def test_globs_without_the_listing(tmp_path: Path) -> None:
 channels = ["quotes", "ticker"]
 [retention]
 trades = "forever"
-candles_1m = 1
+candles_1m = 2
 """
     assert (
         shown(report(loaded(tmp_path, text), {}))
@@ -85,7 +85,7 @@ binance: 3 streams and those of the globs, on at least 1 connection (at most
 
 estimate  streams   rows/day  GB/day     kept       GB kept
 trades          1  1,000,000    0.17  forever        no end
-candles         1      1,440  <0.001    1 day        <0.001
+candles         1      1,440  <0.001   2 days        <0.001
 book            1     86,400    0.10  30 days           3.1
 total           3  1,087,840    0.28           3.1 and more
 
@@ -132,7 +132,74 @@ total           7   604,800       0               <0.001
 
 
 def test_nothing_to_collect(tmp_path: Path) -> None:
-    assert shown(report(loaded(tmp_path, ""), {})) == "\nNothing would be collected: there is no [[collect]] block.\n"
+    assert shown(report(loaded(tmp_path, ""), {})) == (
+        "\nNothing would be collected: `ingest run` wants a [[collect]] block.\n"
+    )
+
+
+def checked(given: Loaded) -> tuple[Exit, str]:
+    file = io.StringIO()
+    code = check(given, online=False, as_json=False, console=Console(file=file, width=400))
+    return code, "\n".join(line.rstrip() for line in file.getvalue().splitlines())
+
+
+def test_nothing_to_collect_is_a_fault_as_it_is_for_run_unless_there_is_history_to_fetch(tmp_path: Path) -> None:
+    assert checked(loaded(tmp_path, ""))[0] is Exit.USAGE
+    history = '[[backfill]]\nexchange = "binance"\nsymbols = ["BTC/USDT"]\nsince = "2024-01-01"\n'
+    assert checked(loaded(tmp_path, history))[0] is Exit.OK
+
+
+def test_figures_that_migrate_refuses_are_refused_with_their_line(tmp_path: Path) -> None:
+    given = loaded(tmp_path, f'{BLOCK}symbols = ["BTC/USDT"]\n[retention]\ncandles_1m = 1\ntrades = 1\n')
+    with pytest.raises(ConfigError) as caught:
+        checked(given)
+    assert caught.value.exit_code is Exit.USAGE
+    head, *lines = str(caught.value).splitlines()
+    assert head == "the configuration is refused, 3 problems:"
+    file = f"{tmp_path}/ingest.toml"
+    assert [line.split(" is refreshed ")[0] for line in lines] == [
+        f"  {file}:5: retention.candles_1m: trade_candles_1m",
+        f"  {file}:5: retention.candles_1m: candles_5m",
+        f"  {file}:6: retention.trades: trade_candles_1m",
+    ]
+    assert "its source candles_1m is kept for 1 day only (retention.candles_1m): rows would be lost." in lines[1]
+
+
+def test_rows_that_are_gone_before_they_are_compressed_are_a_remark(tmp_path: Path) -> None:
+    pair = f'{BLOCK}symbols = ["BTC/USDT"]\n'
+    code, text = checked(loaded(tmp_path, f"{pair}[retention]\nquotes = 3\n"))
+    assert code is Exit.OK
+    assert (
+        f"\n{tmp_path}/ingest.toml:5: retention.quotes: quotes is never compressed: that comes after 3 days "
+        "(compression.quotes), but it is kept for 3 days only (retention.quotes). "
+        'Lower the first, or write "never".\n'
+    ) in text
+    for fits in ("[retention]\nquotes = 4\n", '[retention]\nquotes = 3\n[compression]\nquotes = "never"\n'):
+        assert "never compressed" not in checked(loaded(tmp_path, pair + fits))[1]
+
+
+def test_a_symbol_of_another_venue_is_told_with_its_place_and_is_no_stream(tmp_path: Path) -> None:
+    text = f'{BLOCK}symbols = ["BTC/USDT"]\n{BLOCK}symbols = ["BTC/USDT:USDT"]\nchannels = ["funding"]\n'
+    code, said = checked(loaded(tmp_path, text))
+    assert code is Exit.USAGE
+    assert "binance: 3 streams on 1 connection " in said
+    assert (
+        f"\n  {tmp_path}/ingest.toml:6: collect[1].symbols: binance does not offer funding of BTC/USDT:USDT "
+        '(it offers nothing of it); it is at binanceusdm: write exchange = "binanceusdm"\n'
+    ) in said
+    assert "1,440" in said.partition("estimate")[2]  # the candles
+    assert "funding  " not in said.partition("estimate")[2]
+
+
+def test_a_channel_that_is_not_offered_is_told_at_the_channels(tmp_path: Path) -> None:
+    text = f'{BLOCK}symbols = ["BTC/USDT"]\nchannels = ["trades", "funding"]\n'
+    code, said = checked(loaded(tmp_path, text))
+    assert code is Exit.USAGE
+    assert (
+        f"\n  {tmp_path}/ingest.toml:4: collect[0].channels: binance does not offer funding of BTC/USDT (it offers "
+        "trades, candles, book, quotes, ticker of it); remove funding from its channels, or give the symbol a block of "
+        "its own\n"
+    ) in said
 
 
 @pytest.mark.parametrize("width", [80, 120])

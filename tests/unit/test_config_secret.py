@@ -87,6 +87,29 @@ def test_bad_dsns(url: str) -> None:
         check_dsn(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("postgresql://u:pw@h/d?sslmod=require", 'that libpq does not know; did you mean "sslmode"?'),
+        ("postgresql://h/d?user=u&password=a&bcd=1", "that libpq does not know; known are sslmode, sslrootcert"),
+        ("postgresql://u:p?ss%w@h/d", "percent-encode special characters of the password"),
+        ("postgresql://u:p%zz@h/d?sslmode=require", "percent-encode special characters of the password"),
+    ],
+)
+def test_a_wrong_parameter_is_not_taken_for_a_password(url: str, what: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        check_dsn(url)
+    assert what in str(caught.value)
+    assert "bcd" not in str(caught.value)  # it may be the end of a password
+    assert caught.value.__context__ is None
+
+
+def test_the_form_that_a_message_gives_is_not_masked() -> None:
+    with pytest.raises(ValueError, match="write postgresql://USER:PASSWORD@HOST:5432/DATABASE") as caught:
+        check_dsn("mysql://h/d")
+    assert redact_dsn(str(caught.value)) == str(caught.value)
+
+
 @pytest.mark.parametrize("url", ["ftp://h", "//h", "h", "https://", "https://h:x", "https://a b", "https://u:p@h", ""])
 def test_bad_addresses(url: str) -> None:
     with pytest.raises(ValueError):

@@ -46,6 +46,23 @@ def seconds(text: str) -> float:
     return float(number[1])
 
 
+# make
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize("named", [None, "", "/etc/other.toml"])
+def test_all_targets_read_one_configuration(named: str | None) -> None:
+    """`make run` migrates by the file by which it then collects."""
+    environment = {name: value for name, value in os.environ.items() if name != "INGEST_CONFIG"}
+    if named is not None:
+        environment["INGEST_CONFIG"] = named
+    echo = ["make", "--dry-run", "--always-make", "run", "check-config", "backfill-all", "db-up", "doctor"]
+    found = subprocess.run(echo, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    calls = re.findall(r"bin/ingest (.*)", found)
+    assert calls == ["migrate", "run", "check-config", "backfill all ", "db up", "doctor"]
+    assert ("cp ingest.example.toml ingest.toml" in found) is (not named)
+
+
 # The unit
 
 
@@ -182,6 +199,19 @@ def _has_compose() -> bool:
 
 
 needs_compose = pytest.mark.skipif(not _has_compose(), reason="docker compose is not on this machine")
+
+
+def test_the_page_lists_every_service_with_its_profiles() -> None:
+    text = COMPOSE.read_text().partition("\nservices:\n")[2].partition("\nconfigs:")[0]
+    parts = re.split(r"^  (\w+):.*\n", text, flags=re.MULTILINE)[1:]
+    profiles = {
+        service: " or ".join(re.findall(r"\w+", found[1])) if (found := re.search(r"profiles: \[(.*)\]", body)) else ""
+        for service, body in zip(parts[::2], parts[1::2], strict=True)
+    }
+    page = (ROOT / "docs" / "how-to" / "run-in-containers.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| .* \| (?:always|`--profile (\w+)`(?: or `(\w+)`)?) \|$", page, re.MULTILINE)
+    assert {service: " or ".join(filter(None, names)) for service, *names in rows} == profiles
+    assert len(profiles) == 6
 
 
 @needs_compose

@@ -4,9 +4,10 @@ from structlog.testing import capture_logs
 
 from ingest.collect.selection import Settings, Subscription, select
 from ingest.exchanges.adapter import Limits, Options
+from ingest.exchanges.binance import Binance
 from ingest.exchanges.binanceusdm import BinanceUsdm
 from ingest.exchanges.bybit import Bybit
-from ingest.plan import Glob, Plan, Selection, plan
+from ingest.plan import Glob, Lacking, Plan, Selection, plan
 from ingest.records import Channel, Instrument
 
 LIMITS = Limits(
@@ -119,8 +120,25 @@ def test_what_is_listed_and_not_translated_is_meant_by_no_glob_and_lacking_by_it
         planned = plan(wanted, bybit.limits, venue, bybit)
     assert planned.selections[0].globs == (Glob("BTC/*", (swap,)), Glob("ETH/*", ()))
     assert (planned.connections, planned.unknown) == (1, ("ETH/*",))
-    assert planned.lacking == tuple(f"{name} of {right} (it offers nothing of it)" for name in ("trades", "funding"))
+    remedy = "remove it: of bybit spot and swap can be collected, not option"
+    channels: tuple[Channel, ...] = ("trades", "funding")
+    assert planned.lacking == tuple(Lacking(name, (right,), (), remedy) for name in channels)
+    assert list(planned.each_stream()) == [("trades", swap), ("funding", swap)]
     assert plan(wanted, bybit.limits, None, bybit).lacking == planned.lacking  # its name says what it is
+
+
+def test_what_is_not_offered_is_no_stream_and_told_with_where_it_is() -> None:
+    binance = Binance({}, Options())
+    symbols = ("BTC/USDT", "BTC/USDT:USDT", "ETH/USDT:USDT", "BTC/USD:BTC")
+    found = plan(Settings("binance", (Subscription(symbols, ("trades",)),)), binance.limits, None, binance)
+    assert list(found.each_stream()) == [("trades", "BTC/USDT")]
+    assert (found.streams, found.connections) == (1, 1)
+    assert found.lacking == (
+        Lacking("trades", symbols[1:3], (), 'it is at binanceusdm: write exchange = "binanceusdm"'),
+        Lacking("trades", symbols[3:], (), "remove it: of binance spot can be collected, not swap"),
+    )
+    alone = plan(Settings("binance", (Subscription(symbols[1:], ("trades",)),)), binance.limits, None, binance)
+    assert (alone.selections, alone.streams, alone.connections) == ((), 0, 0)
 
 
 def test_a_venue_that_lists_nothing_is_no_connection() -> None:
