@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
-from operator import gt
 from typing import Any, cast
 
 from psycopg import AsyncCursor
@@ -30,7 +28,7 @@ class Advance:
             return
         rows = cast("Sequence[Row]", records)  # a batch is of one type, and it has a channel
         ids, times = [row.instrument_id for row in rows], [row.time_ns for row in rows]
-        if any(map(gt, times, islice(times, 1, None))):  # else in order, as they mostly are: no sorting
+        if times != sorted(times):  # else in order, as they mostly are
             order = sorted(range(len(times)), key=times.__getitem__)
             ids, rows = [ids[place] for place in order], [rows[place] for place in order]
         received = Counter(ids)

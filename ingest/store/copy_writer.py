@@ -13,6 +13,7 @@ every table has a key.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -41,8 +42,8 @@ from ingest.store.rows import TABLES, Table, printable, timestamp
 from ingest.store.sqlfiles import query
 
 _REASON_MAX = 300
-_ROWS_SENT_AT_ONCE = 1_000
-"""The server stores them while the next ones are encoded, and these are counted while they are at hand."""
+_ROWS_SENT_FIRST, _ROWS_SENT_AT_ONCE = 125, 1_000
+"""The server stores them while the next ones are encoded: it should wait for the first ones as short as can be."""
 _STAGED_BATCHES_AFTER_CONFLICT = 8
 """After a conflict the next batches of its table are staged at once: duplicates come in runs (a reconnect)."""
 
@@ -129,10 +130,19 @@ class CopyWriter:
     async def _copy_direct(
         self, connection: AsyncConnection, table: Table, records: Sequence[Record], notes: "_Notes"
     ) -> Written:
-        async with connection.transaction(), connection.cursor() as cursor:
-            advance = await _copy(cursor, sql.Identifier("ingest", table.name), table, records)
-            await advance.put(cursor)
-            await notes.put(cursor)
+        """What follows the rows is sent with the COMMIT: while the server waits for us, its core has nothing to do."""
+        async with connection.cursor() as cursor:
+            try:
+                await cursor.execute("BEGIN")
+                advance = await _copy(cursor, sql.Identifier("ingest", table.name), table, records)
+                async with connection.pipeline():
+                    await advance.put(cursor)
+                    await notes.put(cursor)
+                    await cursor.execute("COMMIT")
+            except BaseException:
+                with suppress(psycopg.Error):  # where the line is lost, the server rolls back by itself
+                    await connection.rollback()
+                raise
         return Written(len(records), 0, 0)
 
     async def _bisect(
@@ -270,10 +280,11 @@ async def _copy(cursor: AsyncCursor[Any], target: sql.Identifier, table: Table, 
     advance = Advance()
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     async with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(target, columns)) as copy:
-        for start in range(0, len(records), _ROWS_SENT_AT_ONCE):
-            rows = records[start : start + _ROWS_SENT_AT_ONCE]
+        start, size = 0, _ROWS_SENT_FIRST
+        while rows := records[start : start + size]:
             await copy.write(_encode(table, rows))
             advance.add(rows)
+            start, size = start + size, min(2 * size, _ROWS_SENT_AT_ONCE)
     return advance
 
 

@@ -2,52 +2,33 @@
 
 import argparse
 import sys
-from contextlib import ExitStack
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
 
 from ingest.errors import Exit, IngestError
-from tests.bench import (
-    book,
-    ccxt_handlers,
-    compression,
-    decode,
-    end_to_end,
-    imports,
-    policies,
-    queries,
-    report,
-    streams,
-    venues,
-    writer,
-)
-from tests.bench.harness import Bench, Figure, Measurement, chosen
-from tests.bench.server import Databases
-
-GROUPS = (
-    *(decode.GROUP, venues.GROUP, ccxt_handlers.GROUP, book.GROUP, writer.GROUP, imports.GROUP, policies.GROUP),
-    *(queries.GROUP, compression.GROUP, end_to_end.GROUP, streams.GROUP),
-)
-"""In the order of running and of the table."""
-
-KEYS = tuple(key for group in GROUPS for measurement in group.measurements for key in measurement.keys)
+from tests.bench import report
+from tests.bench.harness import Figure, Measurement, chosen
+from tests.bench.suite import GROUPS, KEYS, measured
 
 
 def measure(measurements: list[Measurement], console: Console) -> list[Figure]:
-    """Run them, print the table on standard output, and keep each figure in docs/benchmarks.md as it comes."""
+    """Run each in a process of its own, print the table on standard output, and keep each figure in docs/benchmarks.md
+    as it comes.
+
+    What one leaves in memory, all of ccxt and a heap with holes, must cost no other.
+    """
     shown, figures = report.table(), list[Figure]()
-    with ExitStack() as stack:
-        databases = Databases(stack, lambda text: console.print(f"  {text}", style="dim"))
-        bench = Bench(databases.new, lambda text: console.print(f"  {text}", style="dim"))
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as processes:
         for measurement in measurements:
             console.print(", ".join(measurement.keys), style="bold")
-            databases.described = ""
-            measured = list(measurement.run(bench))
-            report.write_docs(measured, KEYS, databases.described)
-            for figure in measured:
+            found, described = processes.submit(measured, measurement.keys[0]).result()
+            report.write_docs(found, KEYS, described)
+            for figure in found:
                 report.add_row(shown, figure)
-            figures += measured
+            figures += found
     Console().print(shown)
     return figures
 

@@ -97,11 +97,11 @@ async def test_the_commit_is_done_but_its_answer_lost(
     if staged:  # made beforehand, so that the next transaction is the batch
         await writer._prepare_stage(connection, TABLES[Trade])
     committed = asyncio.Event()
-    commit = connection.transaction
+    name = "transaction" if staged else "pipeline"  # whose end brings the COMMIT
+    made = getattr(connection, name)
 
-    def transaction(*args: object, **options: object) -> object:
-        context = commit()
-        leave = context.__aexit__
+    def muted() -> object:
+        context = made()
 
         class Muted:
             async def __aenter__(self) -> object:
@@ -110,11 +110,11 @@ async def test_the_commit_is_done_but_its_answer_lost(
             async def __aexit__(self, *error: object) -> object:
                 proxy.mute()  # from here the server hears us, and we do not hear it
                 committed.set()
-                return await leave(*error)  # type: ignore[arg-type]
+                return await context.__aexit__(*error)
 
         return Muted()
 
-    connection.transaction = transaction  # type: ignore[assignment]
+    setattr(connection, name, muted)
     writing = asyncio.ensure_future(writer.write(batch, staged=staged))
     await committed.wait()
     for _ in range(200):

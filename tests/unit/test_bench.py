@@ -9,8 +9,8 @@ from ingest.exchanges import ADAPTERS
 from ingest.exchanges.adapter import Options
 from ingest.pipeline.batcher import Limits
 from tests.bench import book, ccxt_handlers, decode, report, venues
-from tests.bench.__main__ import GROUPS, KEYS
 from tests.bench.harness import Bench, Figure, Group, Pairs, Scale, alternate, chosen, number
+from tests.bench.suite import GROUPS, KEYS
 from tests.bench.writer import INSTRUMENTS, WRITERS, load, trades
 from tests.exchanges.evidence import VENUES
 
