@@ -4,7 +4,7 @@ Each row of a list is read by itself. Pages are named in `binance` and `binanceu
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Annotated, TypeVar
+from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -22,6 +22,7 @@ from ingest.exchanges.binance_wire import (
     candle,
     time_ns,
 )
+from ingest.exchanges.pieces import Made, Shape, each
 from ingest.records import BookState, Candle, CandleSource
 
 
@@ -55,26 +56,16 @@ decode_trade = msgspec.json.Decoder(TradeReply).decode
 decode_agg_trade = msgspec.json.Decoder(AggTradeReply).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-Shape = TypeVar("Shape")
-Made = TypeVar("Made")
-
 
 def rows(
     body: bytes, decode: Callable[[msgspec.Raw], Shape], make: Callable[[Shape], Made]
 ) -> tuple[list[Made], list[Bad]]:
     """The rows of a REST reply, each by itself, so that an odd one costs only itself. Raises Rejected for no list."""
-    made: list[Made] = []
-    bad: list[Bad] = []
     try:
         raw_rows = _decode_rows(body)
     except (ValueError, RecursionError) as error:
         raise Rejected(f"malformed reply: {error}") from error
-    for raw in raw_rows:
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
+    return each(raw_rows, decode, make)
 
 
 def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:

@@ -7,7 +7,7 @@ add fields. Pages are named in `bybit`. Every time is in milliseconds.
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Raw, Struct, field, structs
@@ -16,6 +16,7 @@ from ingest import digits
 from ingest.clock import MILLISECOND, MINUTE, SECOND
 from ingest.errors import Rejected, Retryable
 from ingest.exchanges.adapter import Ack, Bad, Ignored
+from ingest.exchanges.pieces import Made, Shape, each
 from ingest.records import (
     BookState,
     Candle,
@@ -201,9 +202,6 @@ _decode_book_reply = msgspec.json.Decoder(BookBody).decode
 _DECIMALS_FROM = TickerBody.__struct_fields__.index("lastPrice")
 _OF_TICKER = slice(_DECIMALS_FROM, TickerBody.__struct_fields__.index("markPrice"))
 
-Shape = TypeVar("Shape")
-Made = TypeVar("Made")
-
 
 def _result(body: bytes) -> Raw:
     reply = _decode_reply(body)
@@ -218,18 +216,11 @@ def rows(body: bytes, decode: Callable[[Raw], Shape], make: Callable[[Shape], Ma
     """The rows of a reply, which has the newest first, oldest first; each by itself, so that an odd one costs only
     itself. Raises Rejected for no list or a refusal, Retryable for one that may pass.
     """
-    made: list[Made] = []
-    bad: list[Bad] = []
     try:
         listed = _decode_listed(_result(body)).list
     except (ValueError, RecursionError) as error:
         raise Rejected(f"malformed reply: {error}") from error
-    for raw in reversed(listed):
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
+    return each(reversed(listed), decode, make)
 
 
 def book_state(body: bytes, instrument_id: int, levels: int, received_ns: int) -> BookState:

@@ -4,7 +4,7 @@ Each row of a list is read by itself. Pages are named in `kraken`.
 """
 
 from collections.abc import Callable
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,6 +14,7 @@ from ingest.clock import MICROSECOND, MILLISECOND, SECOND
 from ingest.errors import Rejected, Retryable
 from ingest.exchanges.adapter import Bad
 from ingest.exchanges.kraken_wire import EARLIEST_NS, LATE_NS, Id, Number, candle_of, decimal_text, decimals
+from ingest.exchanges.pieces import Made, Shape, each
 from ingest.records import BookState, Candle, CandleSource, Side, Trade
 
 _BUSY = (
@@ -70,9 +71,6 @@ _decode_reply = msgspec.json.Decoder(Reply).decode
 _decode_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_depth = msgspec.json.Decoder(DepthReply).decode
 
-Shape = TypeVar("Shape")
-Made = TypeVar("Made")
-
 
 def seconds_ns(value: Number, received_ns: int) -> int:
     """Of `1688669597.8277369`, cut to microseconds."""
@@ -110,18 +108,11 @@ def rows(
     body: bytes, decode: Callable[[msgspec.Raw], Shape], make: Callable[[Shape], Made]
 ) -> tuple[list[Made], list[Bad]]:
     """The rows of a reply, each by itself. Raises Retryable where the venue asks for patience, else Rejected."""
-    made: list[Made] = []
-    bad: list[Bad] = []
     try:
         raw_rows = _decode_rows(_result(body))
     except (ValueError, RecursionError) as error:
         raise Rejected(f"malformed reply: {error}") from error
-    for raw in raw_rows:
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
+    return each(raw_rows, decode, make)
 
 
 def _result(body: bytes) -> msgspec.Raw:

@@ -4,7 +4,6 @@ Each row is read by itself. Pages are named in `okx`.
 """
 
 from collections.abc import Callable
-from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -12,6 +11,7 @@ from msgspec import Raw, Struct
 from ingest.errors import Rejected, Retryable
 from ingest.exchanges.adapter import Bad
 from ingest.exchanges.okx_wire import BookRow, CandleRow, Row, TradeRow, levels, time_ns
+from ingest.exchanges.pieces import Made, each
 from ingest.records import BookState
 
 # Each call has a limit of its own, within 2 s; here all share a bucket, of which a sixth of a minute's weight may be
@@ -36,8 +36,6 @@ decode_candle = msgspec.json.Decoder(CandleRow, strict=False).decode
 _decode_book = msgspec.json.Decoder(BookRow, strict=False).decode
 _decode_reply = msgspec.json.Decoder(Reply).decode
 
-Made = TypeVar("Made")
-
 
 def reply(body: bytes) -> list[Raw]:
     """The rows of a REST reply. Raises Rejected for a refusal, Retryable for one that will pass."""
@@ -54,14 +52,7 @@ def reply(body: bytes) -> list[Raw]:
 
 def rows(body: bytes, decode: Callable[[Raw], Row], make: Callable[[Row], Made]) -> tuple[list[Made], list[Bad]]:
     """The rows of a REST reply, each by itself, so that an odd one costs only itself; oldest first."""
-    made: list[Made] = []
-    bad: list[Bad] = []
-    for raw in reversed(reply(body)):  # the venue begins with the latest
-        try:
-            made.append(make(decode(raw)))
-        except (Rejected, ValueError, RecursionError) as error:
-            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
-    return made, bad
+    return each(reversed(reply(body)), decode, make)  # the venue begins with the latest
 
 
 def book_reply(body: bytes, instrument_id: int, limit: int, received_ns: int) -> BookState:

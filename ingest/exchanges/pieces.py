@@ -1,15 +1,19 @@
-"""A frame that is refused, taken apart, so that an odd row costs only itself. Pure.
+"""Frames and replies taken apart, so that an odd row costs only itself. Pure.
 
-Frames are decoded whole; only one that fails comes here.
+Replies are read row by row; frames are decoded whole, and only one that fails comes here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import Raw
 
 from ingest.errors import Rejected
 from ingest.exchanges.adapter import Bad, Event
+
+Shape = TypeVar("Shape")
+Made = TypeVar("Made")
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_rows = msgspec.json.Decoder(list[Raw]).decode
@@ -61,3 +65,17 @@ def row_by_row(
     if not good:
         raise rejection(error) from error
     return events
+
+
+def each(
+    rows: Iterable[Raw], decode: Callable[[Raw], Shape], make: Callable[[Shape], Made]
+) -> tuple[list[Made], list[Bad]]:
+    """What the rows of a reply are, in their order, each read by itself."""
+    made: list[Made] = []
+    bad: list[Bad] = []
+    for raw in rows:
+        try:
+            made.append(make(decode(raw)))
+        except (Rejected, ValueError, RecursionError) as error:
+            bad.append(Bad(f"row of a reply: {error}", bytes(raw)))
+    return made, bad

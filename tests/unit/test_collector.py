@@ -420,6 +420,19 @@ async def test_a_quiet_ticker_that_is_subscribed_anew_on_its_connection_goes_on(
         assert closed.to_ns is not None
 
 
+def checks_of(bench: Bench) -> list[Stream]:
+    """The streams whose quiet was looked at; it grows."""
+    checked: list[Stream] = []
+    check = bench.collector._check
+
+    def suspect(stream: Stream) -> None:
+        checked.append(stream)
+        check(stream)
+
+    bench.collector.feed.ledger._suspect = suspect
+    return checked
+
+
 async def test_liquidations_may_be_quiet_for_ever() -> None:
     class Futures(Picky):
         promises: Mapping[Channel, Promise] = {**Picky.promises, "liquidations": "none"}
@@ -435,14 +448,7 @@ async def test_liquidations_may_be_quiet_for_ever() -> None:
 
     async with Venue().serve() as venue:
         bench = Bench(venue, {"BTC/USDT": ("liquidations",)}, adapter=Futures, silence_ns=20 * MILLISECOND)
-        checked: list[Stream] = []
-        check = bench.collector._check
-
-        def suspect(stream: Stream) -> None:
-            checked.append(stream)
-            check(stream)
-
-        bench.collector.feed.ledger._suspect = suspect
+        checked = checks_of(bench)
         async with bench.running():
             await until(lambda: len(checked) == 2)
             assert len(venue.asked) == 1
@@ -472,14 +478,7 @@ async def test_what_is_polled_may_be_quiet_as_long_as_polls_are_answered() -> No
 
     async with Venue().serve() as venue:
         bench = Bench(venue, {"BTC/USDT": ("trades",)}, adapter=Polled, silence_ns=20 * MILLISECOND)
-        checked: list[Stream] = []
-        check = bench.collector._check
-
-        def suspect(stream: Stream) -> None:
-            checked.append(stream)
-            check(stream)
-
-        bench.collector.feed.ledger._suspect = suspect
+        checked = checks_of(bench)
         async with bench.running():
             await until(lambda: len(checked) == 2)
         assert bench.gaps() == []
